@@ -1,0 +1,83 @@
+/* dispatcher - decides what happens to each message that reaches a broker.  Pure logic
+ *
+ * Takes frames and the time, sends frames through one callback, says when it wants to be called next. Touches
+ * no socket, clock, thread or lock: main.c runs it over two ROUTER sockets, tests/sim under a seeded network.
+ * A frame is a zmq_msg_t used as a container: moved in, patched in place, moved out. Source: proto/SPEC.md,
+ * Broker; broker/README.md says why.  Not thread-safe. */
+#ifndef WEFT_DISPATCHER_H
+#define WEFT_DISPATCHER_H
+
+#include <weft/wire.h>
+#include <zmq.h>
+
+typedef struct dispatcher dispatcher_t;
+
+typedef enum { FRONT, BACK } side_t;
+
+/* A peer: its side and a number that the loop derives from its routing id.  `framed` says that it sent the
+ * empty delimiter of a REQ socket and wants it back.  Compared by value of side and number. */
+typedef struct {
+    side_t side;
+    uint32_t number;
+    bool framed;
+} peer_t;
+
+/* Sends without blocking; takes the frame's content on success.  WEFT_RESOURCE_EXHAUSTED: this peer's pipe is
+ * full; WEFT_UNAVAILABLE: it is gone. */
+typedef weft_status_t (*dispatcher_send_t)(void *context, peer_t to, zmq_msg_t *frame);
+
+typedef struct {
+    uint64_t epoch;           /* of this process, not 0 */
+    uint64_t seed;            /* generations, rendezvous */
+    uint32_t in_flight_max;   /* requests in all, queued and handed out: slots of the slab */
+    uint32_t queue_max;       /* requests waiting per service */
+    uint64_t queue_bytes_max; /* bytes waiting per service */
+    uint64_t total_bytes_max; /* bytes waiting in all */
+    uint32_t services_max;
+    uint32_t workers_max;
+    uint32_t clients_max;
+    uint32_t silence_ms;  /* 4,000 */
+    uint32_t probe_ms;    /* 250: ping peers that hold or await requests */
+    uint32_t grace_ms;    /* 1,000: wait for a worker of a known service */
+    uint32_t forget_ms;   /* 10,000 */
+    uint32_t age_step_ms; /* 1,000: a waiting request gains one priority level per this time */
+} dispatcher_config_t;
+extern const dispatcher_config_t DISPATCHER_DEFAULTS;
+
+dispatcher_t *dispatcher_new(const dispatcher_config_t *config, dispatcher_send_t send, void *context);
+void dispatcher_destroy(dispatcher_t **self_p);
+
+/* A frame from a peer; may be moved away.  `parts` is the number of frames the message had (REQ's delimiter
+ * not counted); not 1 is malformed. */
+void dispatcher_receive(dispatcher_t *self, peer_t from, zmq_msg_t *frame, unsigned parts, int64_t now_us);
+
+/* Does what is due and returns when to call again (mono microseconds; INT64_MAX: never). */
+int64_t dispatcher_tick(dispatcher_t *self, int64_t now_us);
+
+/* Leaving: DRAIN to all; new requests are refused with UNAVAILABLE, executed "no"; what is held is finished.
+ */
+void dispatcher_drain(dispatcher_t *self, int64_t now_us);
+/* Nothing is queued or handed out. */
+bool dispatcher_idle(const dispatcher_t *self);
+/* Answers all that is still held with UNAVAILABLE, says BYE to all. Returns how many requests were abandoned.
+ */
+uint32_t dispatcher_bye(dispatcher_t *self, int64_t now_us);
+
+/* Counters by name, for metrics and `stats`; the table is in dispatcher.c and grows with it. */
+typedef struct {
+    const char *name;   /* "requests", "replies_late", "dropped_malformed", ... */
+    const char *labels; /* Prometheus labels or "" */
+    const char *help;
+    uint64_t value;
+} dispatcher_counter_t;
+const dispatcher_counter_t *dispatcher_counters(const dispatcher_t *self, size_t *count);
+uint32_t dispatcher_in_flight(const dispatcher_t *self);
+uint32_t dispatcher_queued(const dispatcher_t *self);
+uint32_t dispatcher_workers(const dispatcher_t *self);
+uint32_t dispatcher_services(const dispatcher_t *self);
+/* Bytes that it holds beyond an empty one, for tests of leaks and bounds. */
+uint64_t dispatcher_bytes(const dispatcher_t *self);
+/* Aborts the program when an invariant does not hold; for tests.  O(everything). */
+void dispatcher_check(const dispatcher_t *self);
+
+#endif

@@ -1,0 +1,59 @@
+/* descriptor - how a service describes itself when it registers; SPEC.md, Descriptor */
+#ifndef WEFT_DESCRIPTOR_H
+#define WEFT_DESCRIPTOR_H
+
+#include <weft/wire.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEFT_METHODS_MAX 1024 /* of one service */
+#define WEFT_BINDINGS_MAX 8   /* of one method */
+
+/* "GET /v1/notes/{id}": verb and path template as written. */
+typedef struct {
+    weft_span_t verb; /* GET POST PUT PATCH DELETE */
+    weft_span_t path; /* begins with /v1/, segments literal or {name} */
+} weft_http_binding_t;
+
+typedef struct {
+    weft_span_t name;
+    weft_span_t summary;
+    weft_span_t input;  /* an encoded JSON Schema; empty: anything goes */
+    weft_span_t output; /* the same */
+    weft_span_t scope;
+    weft_http_binding_t http[WEFT_BINDINGS_MAX];
+    uint32_t http_count;
+    uint32_t timeout_ms; /* 0: not said */
+    bool idempotent;
+    bool streaming;
+} weft_descriptor_method_t;
+
+/* A parsed descriptor; owns a copy of the encoded bytes, to which its spans point. */
+typedef struct {
+    weft_span_t bytes;
+    weft_span_t name;
+    weft_span_t version;  /* semantic, "1.4.2" */
+    weft_span_t instance; /* random text of the process; at most 64 bytes */
+    weft_descriptor_method_t *methods;
+    uint32_t method_count;
+} weft_descriptor_t;
+
+/* Checks and copies an encoded descriptor: required keys, types, names, versions, duplicate methods, HTTP
+ * bindings (verbs, templates, under /v1/, not reserved: /v1/call /v1/jobs /v1/schedules /v1/services).
+ * Unknown keys are allowed and kept.  Schemas are only checked to be maps or booleans: weft_schema_new
+ * compiles them. NULL with a text naming field and rule in `why` (of `why_size` bytes).  Caller destroys. */
+weft_descriptor_t *weft_descriptor_new(weft_span_t bytes, char *why, size_t why_size);
+void weft_descriptor_destroy(weft_descriptor_t **self_p);
+
+/* NULL when there is none of that name. */
+const weft_descriptor_method_t *weft_descriptor_method(const weft_descriptor_t *self, weft_span_t name);
+
+/* Semantic version order, < 0, 0, > 0 (semver.org 2.0.0, section 11). */
+int weft_version_compare(weft_span_t a, weft_span_t b);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
