@@ -56,8 +56,10 @@ typedef struct {
 
 /* Reads a frame.  Everything but body and descriptor is checked (version, count, types, names, limits, meta
  * as a map of str to str); those two are only delimited: see weft_wire_check.  One pass, no allocation.  Any
- * thread. WEFT_INVALID_ARGUMENT with *why (static text naming field and rule, never NULL then); out->kind and
- * out->id are set as far as they could be read (0 otherwise), so that an answer can be addressed. */
+ * thread.  Not WEFT_OK: *why is static text naming field and rule; out->kind and out->id are set as far as
+ * they could be read (0 otherwise), so that an answer can be addressed.  WEFT_UNIMPLEMENTED: another version
+ * (kind and id are those of the common beginning).  WEFT_INVALID_ARGUMENT: anything else; an unknown kind is
+ * one where out->kind > WEFT_WHO, which a receiver ignores and counts. */
 weft_status_t weft_wire_decode(const void *data, size_t size, weft_message_t *out,
                                const char **why) WEFT_MUST_CHECK;
 
