@@ -10,6 +10,7 @@ extern "C" {
 
 #define WEFT_METHODS_MAX 1024 /* of one service */
 #define WEFT_BINDINGS_MAX 8   /* of one method */
+#define WEFT_VERSION_MAX 64   /* bytes of a version */
 
 /* "GET /v1/notes/{id}": verb and path template as written. */
 typedef struct {
@@ -41,7 +42,8 @@ typedef struct {
 } weft_descriptor_t;
 
 /* Checks and copies an encoded descriptor: required keys, types, names, versions, duplicate methods, HTTP
- * bindings (verbs, templates, under /v1/, not reserved: /v1/call /v1/jobs /v1/schedules /v1/services).
+ * bindings (verbs, templates, under /v1/, not reserved: /v1/call /v1/jobs /v1/schedules /v1/services; no two
+ * that match the same requests).
  * Unknown keys are allowed and kept.  Schemas are only checked to be maps or booleans: weft_schema_new
  * compiles them. NULL with a text naming field and rule in `why` (of `why_size` bytes).  Caller destroys. */
 weft_descriptor_t *weft_descriptor_new(weft_span_t bytes, char *why, size_t why_size);
@@ -50,7 +52,11 @@ void weft_descriptor_destroy(weft_descriptor_t **self_p);
 /* NULL when there is none of that name. */
 const weft_descriptor_method_t *weft_descriptor_method(const weft_descriptor_t *self, weft_span_t name);
 
-/* Semantic version order, < 0, 0, > 0 (semver.org 2.0.0, section 11). */
+/* True when `text` is a semantic version (semver.org 2.0.0). */
+bool weft_version_valid(weft_span_t text);
+
+/* Semantic version order, < 0, 0, > 0 (semver.org 2.0.0, section 11).  What is none stands below all that
+ * are. */
 int weft_version_compare(weft_span_t a, weft_span_t b);
 
 #ifdef __cplusplus
