@@ -1,0 +1,7 @@
+# Unit tests of the gateway's pure parts.
+weft_unit(gateway/path LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/path.c)
+weft_unit(gateway/route LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/route.c ${CMAKE_SOURCE_DIR}/gateway/path.c)
+weft_unit(gateway/trace LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/trace.c)
+weft_unit(gateway/guard LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/guard.c)
+weft_unit(gateway/problem LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/problem.c)
+weft_unit(gateway/params LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/params.c)
