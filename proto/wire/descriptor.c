@@ -228,7 +228,7 @@ s_take_methods(place_t *place, weft_span_t value, weft_descriptor_t *self)
         return s_refuse(place, "methods", "out of memory");
     for (uint32_t i = 0; i < count; i++) {
         weft_span_t map;
-        unsigned seen;
+        unsigned seen = 0;
         if (!weft_mp_value(&cursor, &map))
             return s_refuse(place, "methods", "not valid msgpack");
         place->method = (int) i;
@@ -358,7 +358,7 @@ s_parse(place_t *place, descriptor_t *self)
 {
     const char *rule;
     size_t offset;
-    unsigned seen;
+    unsigned seen = 0;
     weft_descriptor_t *public = &self->public;
     if (!weft_mp_check(public->bytes, &WEFT_MP_LIMITS_DEFAULT, &rule, &offset))
         return s_refuse(place, "descriptor", "%s at byte %zu", rule, offset);
@@ -387,11 +387,13 @@ weft_descriptor_new(weft_span_t bytes, char *why, size_t why_size)
     }
     weft_descriptor_t *public = &self->public;
     self->copy = malloc(bytes.size);
-    bool ok = self->copy != NULL || s_refuse(&place, "descriptor", "out of memory");
-    if (ok) {
+    bool ok = false;
+    if (self->copy) {
         memcpy(self->copy, bytes.data, bytes.size);
         public->bytes = (weft_span_t){ self->copy, bytes.size };
         ok = s_parse(&place, self);
+    } else {
+        s_refuse(&place, "descriptor", "out of memory");
     }
     if (!ok)
         weft_descriptor_destroy(&public);

@@ -98,7 +98,7 @@ s_read(const unsigned char *at, size_t left, weft_mp_token_t *token, size_t *siz
     }
     if (tag >= 0xe0) {
         token->type = WEFT_MP_INT;
-        token->v.i = (int8_t) tag;
+        token->v.i = (int64_t) tag - 256;
         *size = 1;
         return NULL;
     }

@@ -450,8 +450,8 @@ void
 weft_wire_set_ttl(void *data, size_t size, uint32_t ttl_ms)
 {
     weft_mp_t cursor = { (char *) data + PREFIX_SIZE, (char *) data + size };
-    weft_mp_token_t token;
-    if (!weft_mp_next(&cursor, &token) || !weft_mp_next(&cursor, &token)) /* service, method */
+    weft_span_t service, method;
+    if (!s_text(&cursor, &service) || !s_text(&cursor, &method))
         return;
     char *at = (char *) data + (cursor.at - (char *) data);
     uint64_t encoded;

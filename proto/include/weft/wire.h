@@ -10,15 +10,14 @@ extern "C" {
 #endif
 
 #define WEFT_WIRE_VERSION 1
-#define WEFT_FRAME_MAX                                                                                       \
-    (2u * 1024 * 1024)      /* bytes of one frame by default (ZMQ_MAXMSGSIZE); SPEC.md, Limits */
-#define WEFT_SERVICE_MAX 63 /* bytes */
-#define WEFT_METHOD_MAX 63  /* bytes */
-#define WEFT_META_MAX 4096  /* bytes of the encoded meta map */
-#define WEFT_DESCRIPTOR_MAX (256u * 1024) /* bytes of an encoded descriptor */
-#define WEFT_PRIORITIES 4                 /* 0 is the highest */
+#define WEFT_FRAME_MAX 2097152u     /* bytes of one frame by default (ZMQ_MAXMSGSIZE); SPEC.md, Limits */
+#define WEFT_SERVICE_MAX 63         /* bytes */
+#define WEFT_METHOD_MAX 63          /* bytes */
+#define WEFT_META_MAX 4096          /* bytes of the encoded meta map */
+#define WEFT_DESCRIPTOR_MAX 262144u /* bytes of an encoded descriptor */
+#define WEFT_PRIORITIES 4           /* 0 is the highest */
 #define WEFT_PRIORITY_DEFAULT 1
-#define WEFT_TTL_MAX_MS (24u * 3600 * 1000)
+#define WEFT_TTL_MAX_MS 86400000u /* a day */
 #define WEFT_CAPACITY_MAX 65535
 
 typedef enum {
