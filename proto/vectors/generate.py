@@ -505,6 +505,13 @@ def patch(name, before, after, **what):
 
 
 patch("id", request(), request(id=OTHER_ID), id=OTHER_ID.hex())
+CLIENT_ID, BROKER_ID = bytes.fromhex("8f3c1d0a52e6b947"), bytes.fromhex("9d41f2c700000011")
+EXAMPLE = {"service": pack("notes"), "method": pack("get"), "meta": pack({"tenant": "acme"}), "body": pack({"id": 7})}
+patch("SPEC.md, Example: request", request(ttl=u32(5000), id=CLIENT_ID, **EXAMPLE),
+      request(ttl=u32(4988), id=BROKER_ID, **EXAMPLE), id=BROKER_ID.hex(), ttl_ms=4988)
+EXAMPLE = {"meta": pack({"wait_us": "40", "handler_us": "850"}), "body": pack({"id": 7, "title": "a"})}
+patch("SPEC.md, Example: reply", reply(load=u32(3), id=BROKER_ID, **EXAMPLE),
+      reply(load=u32(12310), id=CLIENT_ID, **EXAMPLE), id=CLIENT_ID.hex(), load=12310)
 for name, before, after in (("uint 32", u32(30000), u32(29750)), ("fixint", b"\x64", b"\x63"),
                             ("uint 8", b"\xcc\xc8", b"\xcc\x05"), ("uint 16", b"\xcd\x03\xe8", b"\xcd\x00\x07"),
                             ("uint 64", b"\xcf" + struct.pack(">Q", 30000), b"\xcf" + struct.pack(">Q", 29750)),
