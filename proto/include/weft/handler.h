@@ -42,7 +42,7 @@ typedef struct {
     const char *version;
     const char *summary;
     const weft_method_t *methods;   /* a row with name NULL ends it */
-    const char *migrations;         /* installed folder of numbered SQL files, see weft/pg.h; NULL: none */
+    const char *migrations;         /* folder of numbered SQL files, see weft/pg.h; NULL: none */
     bool database;                  /* wants WEFT_DATABASE_URL: a connection per pool thread */
     const weft_setting_t *settings; /* of its own, a row with env NULL ends it; may be NULL */
     /* After configuration and before registration; anything but WEFT_OK ends the process with 1.  May be
@@ -50,6 +50,8 @@ typedef struct {
     weft_status_t (*start)(weft_handler_t *handler, void *app);
     void (*stop)(void *app); /* when all requests have ended; may be NULL */
     void *app;               /* given to every function */
+    uint32_t
+        prefetch; /* default of WEFT_PREFETCH: requests held beyond those that run; 0: max(2, threads / 4) */
 } weft_service_t;
 
 /* A whole program: reads the configuration, migrates, connects to all brokers, registers, serves until
@@ -57,8 +59,11 @@ typedef struct {
  * once. Call it first thing in main. */
 int weft_handler_main(const weft_service_t *service, int argc, char **argv);
 
-/* ---- in a method
- * --------------------------------------------------------------------------------------------- */
+/* The process's bus, to share with a client of one's own (weft_client_config_t.bus).  Lives until `stop` has
+ * returned. */
+struct weft_bus *weft_handler_bus(weft_handler_t *self);
+
+/* ---- in a method ---- */
 
 /* The input: checked msgpack, which fulfils the method's schema.  Read it with weft_mp_get_*.  Borrowed until
  * the reply. */
@@ -71,10 +76,10 @@ int64_t weft_remaining_ms(const weft_request_t *self);
 /* True once the caller cancelled, hung up, or the deadline passed: look now and then in long work.  Any
  * thread. */
 bool weft_cancelled(const weft_request_t *self);
-/* Waits until cancelled, expired or timeout_ms passed; true when cancelled or expired. */
+/* Waits until cancelled, expired or timeout_ms passed; true when cancelled or expired.  Any thread. */
 bool weft_wait_cancelled(weft_request_t *self, int64_t timeout_ms);
 /* This pool thread's database connection (weft/pg.h), whose running query is cancelled with the request; NULL
- * for a service without database. */
+ * for a service without database, and outside of run(). */
 weft_pg_t *weft_db(weft_request_t *self);
 
 /* Where the result is packed: exactly one value.  Of a bounded buffer: an oversized result becomes an
@@ -82,18 +87,24 @@ weft_pg_t *weft_db(weft_request_t *self);
 msgpack_packer *weft_result(weft_request_t *self);
 /* The buffer behind it, to append a value that is already encoded. */
 weft_buf_t *weft_result_buf(weft_request_t *self);
-/* Adds to the reply's meta: "http.status" = "201", "http.location" = "/v1/notes/7". */
+/* Sets a key of the reply's meta: "http.status" = "201", "http.location" = "/v1/notes/7".  Sent with WEFT_OK
+ * only; beyond 4 KiB in all the reply becomes an INTERNAL error that says so. */
 void weft_result_meta(weft_request_t *self, const char *key, const char *value);
 /* Sets the error and returns `code`, to be returned: return weft_fail(r, WEFT_NOT_FOUND, "no note %s", id).
  */
 weft_status_t weft_fail(weft_request_t *self, weft_status_t code, const char *format, ...) WEFT_PRINTF(3, 4);
 /* The `details` of the error to come: one encoded value, copied. */
 void weft_fail_details(weft_request_t *self, weft_span_t details);
-/* Sends what weft_result holds as a PARTIAL and empties it.  WEFT_CANCELLED when nobody wants more (stop
- * then), WEFT_RESOURCE_EXHAUSTED when the receiver reads too slowly. */
+/* Sends what weft_result holds as a PARTIAL and empties it.  Of each request at most 16 partials wait for the
+ * network: with more it blocks until there is room.  WEFT_CANCELLED when nobody wants more (stop then),
+ * WEFT_RESOURCE_EXHAUSTED when nothing moved for 5 s, WEFT_INTERNAL (weft_fail is set) when the method is not
+ * declared as streaming or what was packed is no value or too large. */
 weft_status_t weft_partial(weft_request_t *self) WEFT_MUST_CHECK;
 
-/* Asynchronous methods: keep the request beyond run(), answer once from any thread (which frees it). */
+/* Asynchronous methods (async in the table): keep the request beyond run(), and answer it once, from any
+ * thread, with weft_result or weft_fail and then weft_request_finish, which frees it.  What run() returns is
+ * not looked at once it was kept.  All functions above but weft_db may be used until then, by one thread at a
+ * time. */
 weft_request_t *weft_request_keep(weft_request_t *self);
 void weft_request_finish(weft_request_t *self, weft_status_t status);
 
