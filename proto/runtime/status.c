@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Names: google.rpc.Code.  HTTP: the mapping that google/rpc/code.proto gives for each code; 499 is
- * nginx's "client closed request". */
+/* Names: google.rpc.Code.  HTTP: the mapping of google/rpc/code.proto, but for FAILED_PRECONDITION, which is
+ * most often a version that moved on: 412 says that.  499 is nginx's "client closed request". */
 static const struct {
     const char *name;
     int http;
@@ -19,7 +19,7 @@ static const struct {
     [WEFT_ALREADY_EXISTS] = { "ALREADY_EXISTS", 409 },
     [WEFT_PERMISSION_DENIED] = { "PERMISSION_DENIED", 403 },
     [WEFT_RESOURCE_EXHAUSTED] = { "RESOURCE_EXHAUSTED", 429 },
-    [WEFT_FAILED_PRECONDITION] = { "FAILED_PRECONDITION", 400 },
+    [WEFT_FAILED_PRECONDITION] = { "FAILED_PRECONDITION", 412 },
     [WEFT_ABORTED] = { "ABORTED", 409 },
     [WEFT_OUT_OF_RANGE] = { "OUT_OF_RANGE", 400 },
     [WEFT_UNIMPLEMENTED] = { "UNIMPLEMENTED", 501 },

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <weft/buf.h>
 #include <weft/status.h>
 
 #ifdef __cplusplus
@@ -32,7 +33,8 @@ typedef struct {
     const char *choices;  /* WEFT_SETTING_CHOICE */
 } weft_setting_t;
 
-/* Reads the environment, then argv ("--name value", "--name=value"); fills the values.  --help and
+/* Reads the environment (an empty variable counts as not set), then argv ("--name value", "--name=value"; a
+ * WEFT_SETTING_BOOL takes its value only behind =); fills the values.  --help and
  * --version are answered on standard output and end the process with 0.  On anything unknown, malformed or
  * out of range (an unknown WEFT_ variable is only warned of when it resembles one of the table) one line goes
  * to standard error and the process ends with 2.  What is left (not starting with --, or behind "--") is
@@ -41,6 +43,21 @@ typedef struct {
  * table: logging is set up with `component` when this returns.  Before the first thread. */
 void weft_config_load(const char *component, const char *summary, const weft_setting_t *settings, int argc,
                       char **argv, char ***rest, int *rest_count);
+
+/* What is wrong with `list`, as a short static text; NULL where it is a list of endpoints: one to 64 of
+ * tcp://HOST:PORT (a name, an IPv4 address, [an IPv6 address] or *, with a port of 0 to 65535) and
+ * ipc://PATH, separated by commas, no spaces.  Any thread. */
+const char *weft_endpoints_fault(const char *list);
+/* The next endpoint of *list (one that weft_endpoints_fault found good) into *endpoint (borrowed), *list
+ * moved behind it.  False at the end. */
+bool weft_endpoints_next(const char **list, weft_span_t *endpoint);
+/* True where nobody from another machine can get at it: ipc, 127.0.0.0/8, [::1], localhost.  Any thread. */
+bool weft_endpoint_is_local(weft_span_t endpoint);
+/* What is wrong with `text` as [HOST:]PORT; NULL where nothing is.  HOST is a name, an IPv4 address or *: the
+ * HTTP server of Debian 12 (civetweb 1.15) has no IPv6.  Any thread. */
+const char *weft_address_fault(const char *text);
+/* True where [HOST:]PORT listens on loopback only.  Any thread. */
+bool weft_address_is_local(const char *text);
 
 /* Reads `text` as a whole decimal number within [min, max].  False, *number untouched, where it is not. */
 bool weft_parse_int(const char *text, int64_t min, int64_t max, int64_t *number) WEFT_MUST_CHECK;
