@@ -44,9 +44,10 @@ void client_session_down(client_session_t *self, uint32_t link, int64_t now_ms);
 void client_session_receive(client_session_t *self, uint32_t link, zmq_msg_t *frame, int64_t now_ms);
 
 /* Takes the encoded REQUEST (its id is replaced; moved away on WEFT_OK).  `idempotent`: may be sent again
- * although perhaps executed: then, and only then, a copy is kept.  No broker up: waits for one within the
- * deadline. WEFT_OK with *ticket (never 0): exactly one final reply will come, never before this returns.
- * WEFT_RESOURCE_EXHAUSTED: in_flight_max; WEFT_INVALID_ARGUMENT: no REQUEST. */
+ * although perhaps executed.  A reference to the bytes is kept until the end, since a refused call (executed
+ * "no") may be sent again whatever it is.  No broker up: waits for one within the deadline.  WEFT_OK with
+ * *ticket (never 0): exactly one final reply will come, never before this returns. WEFT_RESOURCE_EXHAUSTED:
+ * in_flight_max; WEFT_INVALID_ARGUMENT: no REQUEST; WEFT_UNAVAILABLE: after bye. */
 weft_status_t client_session_submit(client_session_t *self, zmq_msg_t *request, bool idempotent,
                                     void *call_context, int64_t now_ms, uint64_t *ticket) WEFT_MUST_CHECK;
 /* Ends the call with CANCELLED at once and sends CANCEL; nothing when it has ended. */
@@ -63,7 +64,7 @@ uint32_t client_session_in_flight(const client_session_t *self);
 
 typedef struct {
     uint64_t calls, retries, failovers, retries_denied, deadlines, cancels, late_replies, malformed,
-        broker_losses;
+        broker_losses, cancels_unsent; /* cancels_unsent: the pipe was full, and 256 of them waited already */
 } client_session_stats_t;
 const client_session_stats_t *client_session_stats(const client_session_t *self);
 /* Aborts the program when an invariant does not hold; for tests. */

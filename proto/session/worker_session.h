@@ -74,6 +74,8 @@ worker_session_links_serving(const worker_session_t *self); /* links where every
 typedef struct {
     uint64_t requests, replies, replies_dropped, cancels, expired, malformed, duplicates, registrations,
         refusals, broker_losses;
+    uint64_t overruns;   /* requests beyond what was offered, answered RESOURCE_EXHAUSTED */
+    uint64_t unexpected; /* valid messages that no broker says to a worker, answers to nothing */
 } worker_session_stats_t;
 const worker_session_stats_t *worker_session_stats(const worker_session_t *self);
 void worker_session_check(const worker_session_t *self);
