@@ -50,10 +50,12 @@ s_resolved(void *context)
 
 /* ---- the thread ---- */
 
-static void
+/* Takes in groups, lets groups go; true when the thread is to end. */
+static bool
 s_take_control(weft_bus_t *self)
 {
     (void) pthread_mutex_lock(&self->lock);
+    bool stop = self->stop;
     while (self->arriving) {
         bus_group_t *group = self->arriving;
         self->arriving = group->next;
@@ -75,6 +77,7 @@ s_take_control(weft_bus_t *self)
     for (bus_group_t *group = self->groups; group; group = group->next) {
         group_refresh(group);
     }
+    return stop;
 }
 
 static void
@@ -86,7 +89,7 @@ s_rebuild(weft_bus_t *self)
             count += group->links[i] != NULL;
         }
     }
-    link_t **links = realloc(self->links, (count + 1) * sizeof(link_t *));
+    connection_t **links = realloc(self->links, (count + 1) * sizeof(connection_t *));
     if (!links) {
         abort();
     }
@@ -125,7 +128,7 @@ s_step_links(weft_bus_t *self)
     }
     size_t count = self->link_count;
     for (size_t i = 0; i < count; i++) {
-        link_t *link = self->links[i];
+        connection_t *link = self->links[i];
         bool readable = self->fds[2 + 2 * i].revents != 0;
         self->fds[2 + 2 * i].revents = 0;
         group_link_step(link->group, link, readable);
@@ -140,9 +143,9 @@ s_read_links(weft_bus_t *self)
 {
     size_t count = self->link_count;
     for (size_t i = 0; i < count; i++) {
-        link_t *link = self->links[(self->first + i) % count];
+        connection_t *link = self->links[(self->first + i) % count];
         if (link->hot) {
-            group_link_read(link->group, link, LINK_BATCH);
+            group_link_read(link->group, link, CONNECTION_BATCH);
         }
     }
     self->first++;
@@ -219,16 +222,14 @@ s_run(void *argument)
 {
     weft_bus_t *self = argument;
     unsigned busy = 0;
-    bool stop = false;
     self->stale = true;
-    while (!stop) {
+    for (;;) {
         self->now_ms = weft_mono_ms();
         self->due_ms = INT64_MAX;
         if (atomic_exchange(&self->control, false)) {
-            s_take_control(self);
-            (void) pthread_mutex_lock(&self->lock);
-            stop = self->stop;
-            (void) pthread_mutex_unlock(&self->lock);
+            if (s_take_control(self)) {
+                break;
+            }
         }
         for (bus_group_t *group = self->groups; group; group = group->next) {
             if (atomic_load_explicit(&group->woken, memory_order_relaxed) &&
@@ -350,12 +351,13 @@ weft_bus_destroy(weft_bus_t **self_p)
     s_free(self);
 }
 
-bus_group_t *
-bus_group_new(weft_bus_t *bus, const char *endpoints, const bus_handler_t *handler, void *context)
+bool
+bus_group_open(weft_bus_t *bus, const char *endpoints, const bus_handler_t *handler, void *context,
+               bus_group_t **group_p)
 {
     bus_group_t *self = calloc(1, sizeof *self);
     if (!self) {
-        return NULL;
+        return false;
     }
     char why[256];
     self->bus = bus;
@@ -365,23 +367,31 @@ bus_group_new(weft_bus_t *bus, const char *endpoints, const bus_handler_t *handl
     if (self->endpoint_count == 0) {
         weft_log_error("could not use broker endpoints", WEFT_STR("reason", why));
         free(self);
-        return NULL;
+        return false;
     }
     for (size_t i = 0; i < self->endpoint_count; i++) {
         if (self->endpoints[i].host[0]) {
             self->watches[i] = resolver_watch(bus->resolver, self->endpoints[i].host);
             if (!self->watches[i]) {
                 group_free(self);
-                return NULL;
+                return false;
             }
         }
     }
+    *group_p = self;
     (void) pthread_mutex_lock(&bus->lock);
     self->next = bus->arriving;
     bus->arriving = self;
     (void) pthread_mutex_unlock(&bus->lock);
     s_control(bus);
-    return self;
+    return true;
+}
+
+bus_group_t *
+bus_group_new(weft_bus_t *bus, const char *endpoints, const bus_handler_t *handler, void *context)
+{
+    bus_group_t *group = NULL;
+    return bus_group_open(bus, endpoints, handler, context, &group) ? group : NULL;
 }
 
 void
@@ -392,7 +402,6 @@ bus_group_destroy(bus_group_t **self_p, int linger_ms)
     if (!self) {
         return;
     }
-    *self_p = NULL;
     weft_bus_t *bus = self->bus;
     assert(!pthread_equal(pthread_self(), bus->thread));
     (void) pthread_mutex_lock(&bus->lock);
@@ -405,6 +414,7 @@ bus_group_destroy(bus_group_t **self_p, int linger_ms)
         (void) pthread_cond_wait(&bus->changed, &bus->lock);
     }
     (void) pthread_mutex_unlock(&bus->lock);
+    *self_p = NULL; /* not before: callbacks may have used it until now */
     group_free(self);
 }
 

@@ -9,7 +9,7 @@
 #include <weft/clock.h>
 #include <weft/metrics.h>
 
-#include "bus/link.h"
+#include "bus/connection.h"
 #include "bus/resolver.h"
 
 #define GROUP_LINKS_MAX 64 /* addresses of one group; a link's number has six bits for its place */
@@ -18,7 +18,7 @@
 /* From then on its link has this long to fall silent before it is closed. */
 #define GROUP_LEAVE_MS 30000
 /* Frames taken from one link before the next has its turn. */
-#define LINK_BATCH 256
+#define CONNECTION_BATCH 256
 
 struct bus_group {
     weft_bus_t *bus;
@@ -32,8 +32,8 @@ struct bus_group {
     resolver_watch_t *watches[ENDPOINTS_MAX]; /* of the endpoints that are names */
     resolver_set_t sets[ENDPOINTS_MAX];       /* their last answers */
     size_t endpoint_count;
-    link_t *links[GROUP_LINKS_MAX]; /* by place; NULL: free */
-    bool crowded;                   /* there were more addresses than places: said once */
+    connection_t *links[GROUP_LINKS_MAX]; /* by place; NULL: free */
+    bool crowded;                         /* there were more addresses than places: said once */
 
     /* Under the bus's lock. */
     bool leaving, gone;
@@ -55,7 +55,7 @@ struct weft_bus {
 
     /* Bus thread only. */
     bus_group_t *groups;
-    link_t **links; /* of all groups, rebuilt when stale */
+    connection_t **links; /* of all groups, rebuilt when stale */
     struct pollfd *fds;
     size_t link_count;
     bool stale;
@@ -82,9 +82,9 @@ weft_bus_t *bus_new_with(const bus_config_t *config);
 /* Applies what the resolver found since the last time. */
 void group_refresh(bus_group_t *self);
 /* Moves a link on: connects what is due, hears its monitor, gives up what is too slow. */
-void group_link_step(bus_group_t *self, link_t *link, bool monitor_readable);
+void group_link_step(bus_group_t *self, connection_t *link, bool monitor_readable);
 /* Reads at most `max` frames; clears link->hot once there are none left. */
-void group_link_read(bus_group_t *self, link_t *link, uint32_t max);
+void group_link_read(bus_group_t *self, connection_t *link, uint32_t max);
 /* Closes all links without telling the handler. */
 void group_close(bus_group_t *self, int linger_ms);
 void group_free(bus_group_t *self);

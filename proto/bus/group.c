@@ -25,15 +25,15 @@ s_new_id(bus_group_t *self, size_t place)
     return (link_id_t) (self->bus->connections << 6 | (uint32_t) place);
 }
 
-static link_t *
+static connection_t *
 s_find(bus_group_t *self, link_id_t id)
 {
-    link_t *link = self->links[id % GROUP_LINKS_MAX];
+    connection_t *link = self->links[id % GROUP_LINKS_MAX];
     return link && id != 0 && link->id == id ? link : NULL;
 }
 
 static size_t
-s_place(const bus_group_t *self, const link_t *link)
+s_place(const bus_group_t *self, const connection_t *link)
 {
     size_t place = 0;
     while (self->links[place] != link) {
@@ -44,11 +44,11 @@ s_place(const bus_group_t *self, const link_t *link)
 }
 
 static void
-s_forget(bus_group_t *self, link_t *link)
+s_forget(bus_group_t *self, connection_t *link)
 {
     self->links[s_place(self, link)] = NULL;
     self->bus->stale = true;
-    link_close(link, 0);
+    connection_close(link, 0);
     free(link);
 }
 
@@ -71,7 +71,7 @@ s_add_link(bus_group_t *self, size_t endpoint, const char *address)
         }
         return;
     }
-    link_t *link = calloc(1, sizeof *link);
+    connection_t *link = calloc(1, sizeof *link);
     if (!link) {
         abort();
     }
@@ -88,7 +88,7 @@ s_add_link(bus_group_t *self, size_t endpoint, const char *address)
 /* The bus speaks for a broker whose address left its name: what it would say itself is DRAIN.  So callers
  * stop using it, what is in flight is answered, and nothing else has to know of DNS. */
 static void
-s_say_drain(bus_group_t *self, link_t *link)
+s_say_drain(bus_group_t *self, connection_t *link)
 {
     char bytes[64];
     weft_buf_t buffer = { .data = bytes, .capacity = sizeof bytes, .max = sizeof bytes };
@@ -103,9 +103,9 @@ s_say_drain(bus_group_t *self, link_t *link)
 }
 
 static void
-s_leave(bus_group_t *self, link_t *link)
+s_leave(bus_group_t *self, connection_t *link)
 {
-    if (link->state != LINK_UP) {
+    if (link->state != CONNECTION_UP) {
         s_forget(self, link);
         return;
     }
@@ -147,7 +147,7 @@ s_apply_answer(bus_group_t *self, size_t endpoint)
 {
     const resolver_set_t *set = &self->sets[endpoint];
     for (size_t i = 0; i < GROUP_LINKS_MAX; i++) {
-        link_t *link = self->links[i];
+        connection_t *link = self->links[i];
         if (!link || link->endpoint != endpoint) {
             continue;
         }
@@ -181,19 +181,19 @@ group_refresh(bus_group_t *self)
 
 /* Ends this connection, or this attempt; the next one comes after back-off. */
 static void
-s_lose(bus_group_t *self, link_t *link, const char *reason)
+s_lose(bus_group_t *self, connection_t *link, const char *reason)
 {
     int64_t now_ms = self->bus->now_ms;
-    if (link->state == LINK_UP) {
+    if (link->state == CONNECTION_UP) {
         link_id_t id = link->id;
         backoff_lived(&link->backoff, now_ms - link->up_ms);
-        link_close(link, 0);
+        connection_close(link, 0);
         weft_metric_add(self->bus->downs, 1);
         weft_log_warning("broker lost", WEFT_STR("address", link->address), WEFT_STR("reason", reason));
         link->warned = true;
         self->handler.down(self->context, id, now_ms);
     } else {
-        link_close(link, 0);
+        connection_close(link, 0);
         weft_metric_add(self->bus->failures, 1);
         if (!link->warned) {
             weft_log_warning("could not connect to broker: trying on", WEFT_STR("address", link->address),
@@ -212,10 +212,10 @@ s_lose(bus_group_t *self, link_t *link, const char *reason)
 }
 
 static void
-s_connect(bus_group_t *self, link_t *link)
+s_connect(bus_group_t *self, connection_t *link)
 {
     self->bus->stale = true;
-    if (link_open(link, self->bus->zmq, ++self->bus->sockets, self->bus->now_ms)) {
+    if (connection_open(link, self->bus->zmq, ++self->bus->sockets, self->bus->now_ms)) {
         s_due(self, link->due_ms);
         return;
     }
@@ -225,16 +225,10 @@ s_connect(bus_group_t *self, link_t *link)
     s_due(self, link->due_ms);
 }
 
-/* The handshake is done, but libzmq attaches the pipe by a command that our side has to work off first: `up`
- * waits until a send can succeed. */
 static void
-s_try_up(bus_group_t *self, link_t *link)
+s_come_up(bus_group_t *self, connection_t *link)
 {
-    if (!link_sendable(link)) {
-        s_due(self, self->bus->now_ms + 1);
-        return;
-    }
-    link->state = LINK_UP;
+    link->state = CONNECTION_UP;
     link->id = s_new_id(self, s_place(self, link));
     link->up_ms = self->bus->now_ms;
     link->hot = true;
@@ -245,41 +239,38 @@ s_try_up(bus_group_t *self, link_t *link)
 }
 
 void
-group_link_step(bus_group_t *self, link_t *link, bool monitor_readable)
+group_link_step(bus_group_t *self, connection_t *link, bool monitor_readable)
 {
     const char *reason = "";
     int64_t now_ms = self->bus->now_ms;
-    if (link->state == LINK_WAITING) {
+    if (link->state == CONNECTION_WAITING) {
         if (link->due_ms > now_ms) {
             s_due(self, link->due_ms);
             return;
         }
         s_connect(self, link);
-        if (link->state == LINK_WAITING) {
+        if (link->state == CONNECTION_WAITING) {
             return;
         }
         monitor_readable = true; /* both fds tell of changes only: look once at the beginning */
     }
-    if (monitor_readable || link->state == LINK_SHAKEN) {
-        link_event_t event = link_events(link, &reason);
-        if (event == LINK_LOST) {
+    if (monitor_readable) {
+        connection_event_t event = connection_events(link, &reason);
+        if (event == CONNECTION_LOST) {
             /* What arrived before the end is still to be read. */
             group_link_read(self, link, UINT32_MAX);
             s_lose(self, link, reason);
             return;
         }
-        if (event == LINK_SHOOK) {
-            link->state = LINK_SHAKEN;
+        if (event == CONNECTION_SHOOK) {
+            s_come_up(self, link);
         }
     }
     if (link->dropped) {
         s_lose(self, link, "no sign of life");
         return;
     }
-    if (link->state == LINK_SHAKEN) {
-        s_try_up(self, link);
-    }
-    if (link->state == LINK_UP) {
+    if (link->state == CONNECTION_UP) {
         if (link->leave_ms != 0) {
             if (link->leave_ms <= now_ms) {
                 s_lose(self, link, "its address left the name");
@@ -297,9 +288,9 @@ group_link_step(bus_group_t *self, link_t *link, bool monitor_readable)
 }
 
 void
-group_link_read(bus_group_t *self, link_t *link, uint32_t max)
+group_link_read(bus_group_t *self, connection_t *link, uint32_t max)
 {
-    if (link->state != LINK_UP) {
+    if (link->state != CONNECTION_UP) {
         link->hot = false;
         return;
     }
@@ -331,7 +322,7 @@ group_link_read(bus_group_t *self, link_t *link, uint32_t max)
 weft_status_t
 bus_send(bus_group_t *self, link_id_t id, zmq_msg_t *frame)
 {
-    link_t *link = s_find(self, id);
+    connection_t *link = s_find(self, id);
     if (!link || link->dropped) {
         return WEFT_UNAVAILABLE;
     }
@@ -352,7 +343,7 @@ bus_send(bus_group_t *self, link_id_t id, zmq_msg_t *frame)
             return WEFT_UNAVAILABLE;
         }
         /* libzmq looks for new room at most every millisecond by itself; asking makes it look. */
-        if (attempt == 0 && !link_sendable(link)) {
+        if (attempt == 0 && !connection_sendable(link)) {
             break;
         }
     }
@@ -362,7 +353,7 @@ bus_send(bus_group_t *self, link_id_t id, zmq_msg_t *frame)
 void
 bus_drop(bus_group_t *self, link_id_t id)
 {
-    link_t *link = s_find(self, id);
+    connection_t *link = s_find(self, id);
     if (link) {
         link->dropped = true;
     }
@@ -373,7 +364,7 @@ group_close(bus_group_t *self, int linger_ms)
 {
     for (size_t i = 0; i < GROUP_LINKS_MAX; i++) {
         if (self->links[i]) {
-            link_close(self->links[i], linger_ms);
+            connection_close(self->links[i], linger_ms);
             free(self->links[i]);
             self->links[i] = NULL;
         }

@@ -1,5 +1,5 @@
-/* link - one address of a broker: its socket, the socket's monitor and its life */
-#include "bus/link.h"
+/* connection - one address of a broker: its socket, the socket's monitor and its life */
+#include "bus/connection.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,6 +10,7 @@
 
 #define CONNECT_TIMEOUT_MS 3000
 #define HANDSHAKE_IVL_MS 5000
+#define RECONNECT_NEVER_MS (24 * 3600 * 1000)
 /* Beyond both: some failures (no route, no descriptors for a connection) make no event at all. */
 #define GIVE_UP_MS (CONNECT_TIMEOUT_MS + HANDSHAKE_IVL_MS + 500)
 
@@ -23,10 +24,13 @@ typedef struct {
 } option_t;
 
 static const option_t OPTIONS[] = {
-    { ZMQ_LINGER, 0 }, /* link_close says how long */
+    { ZMQ_LINGER, 0 }, /* connection_close says how long */
     { ZMQ_IPV6, 1 },
-    { ZMQ_IMMEDIATE, 1 },
-    { ZMQ_RECONNECT_IVL, -1 },
+    /* When a connection ends, 4.3.4 throws away what arrived on it and was not read yet, both with IMMEDIATE
+     * 1 (socket_base_t::hiccuped) and with RECONNECT_IVL -1 (term_endpoint): the last replies of a broker
+     * that leaves.  An interval beyond this socket's life reconnects as little and loses nothing. */
+    { ZMQ_IMMEDIATE, 0 },
+    { ZMQ_RECONNECT_IVL, RECONNECT_NEVER_MS },
     { ZMQ_CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS },
     { ZMQ_HANDSHAKE_IVL, HANDSHAKE_IVL_MS },
     { ZMQ_SNDHWM, 1000 },
@@ -50,7 +54,7 @@ s_set_options(void *socket)
 }
 
 static bool
-s_open(link_t *self, void *context, uint64_t number)
+s_open(connection_t *self, void *context, uint64_t number)
 {
     char name[64];
     int linger_ms = 0;
@@ -70,26 +74,26 @@ s_open(link_t *self, void *context, uint64_t number)
 }
 
 bool
-link_open(link_t *self, void *context, uint64_t number, int64_t now_ms)
+connection_open(connection_t *self, void *context, uint64_t number, int64_t now_ms)
 {
     self->dropped = false;
     if (!s_open(self, context, number)) {
         int error = errno;
-        link_close(self, 0);
+        connection_close(self, 0);
         if (!self->warned) {
             weft_log_error("could not make a socket", WEFT_STR("address", self->address),
                            WEFT_STR("reason", zmq_strerror(error)));
         }
         return false;
     }
-    self->state = LINK_CONNECTING;
+    self->state = CONNECTION_CONNECTING;
     self->due_ms = now_ms + GIVE_UP_MS;
     self->hot = true;
     return true;
 }
 
 void
-link_close(link_t *self, int linger_ms)
+connection_close(connection_t *self, int linger_ms)
 {
     if (self->socket) {
         /* Neither fails on a socket that is open. */
@@ -104,7 +108,7 @@ link_close(link_t *self, int linger_ms)
     self->fd = self->monitor_fd = -1;
     self->hot = self->dropped = false;
     self->id = 0;
-    self->state = LINK_WAITING;
+    self->state = CONNECTION_WAITING;
 }
 
 /* One event: a frame of 16 bits event and 32 bits value, then a frame with the address. */
@@ -130,30 +134,30 @@ s_next_event(void *monitor, uint16_t *event)
     return found;
 }
 
-link_event_t
-link_events(link_t *self, const char **reason)
+connection_event_t
+connection_events(connection_t *self, const char **reason)
 {
-    link_event_t last = LINK_NOTHING;
+    connection_event_t last = CONNECTION_NOTHING;
     uint16_t event = 0;
     while (s_next_event(self->monitor, &event)) {
-        if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED && last != LINK_LOST) {
-            last = LINK_SHOOK;
+        if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED && last != CONNECTION_LOST) {
+            last = CONNECTION_SHOOK;
         } else if ((event & FAILED_EVENTS) != 0) {
             /* The first one says more: a failed handshake is followed by a disconnect. */
-            if (last != LINK_LOST) {
+            if (last != CONNECTION_LOST) {
                 *reason = event == ZMQ_EVENT_DISCONNECTED            ? "connection lost"
                           : event == ZMQ_EVENT_CLOSED                ? "nobody listens"
                           : event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH ? "refused by the peer"
                                                                      : "no ZeroMQ peer there";
             }
-            last = LINK_LOST;
+            last = CONNECTION_LOST;
         }
     }
     return last;
 }
 
 bool
-link_sendable(link_t *self)
+connection_sendable(connection_t *self)
 {
     int events = 0;
     size_t size = sizeof events;

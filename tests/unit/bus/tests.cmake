@@ -1,0 +1,5 @@
+weft_unit(bus/backoff LAYERS wire bus)
+weft_unit(bus/endpoint LAYERS wire bus)
+weft_unit(bus/resolver LAYERS wire bus)
+weft_unit(bus/bus LAYERS wire bus)
+weft_unit(bus/group LAYERS wire bus)
