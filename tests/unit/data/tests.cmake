@@ -1,0 +1,5 @@
+weft_unit(data/number LAYERS wire data)
+weft_unit(data/key_set LAYERS wire data)
+weft_unit(data/json_read LAYERS wire data)
+weft_unit(data/json_write LAYERS wire data)
+weft_unit(data/json_roundtrip LAYERS wire data LIBS PkgConfig::JANSSON)
