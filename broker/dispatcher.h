@@ -71,10 +71,30 @@ typedef struct {
     uint64_t value;
 } dispatcher_counter_t;
 const dispatcher_counter_t *dispatcher_counters(const dispatcher_t *self, size_t *count);
+/* Requests whose caller waits, watches included; not those of which only a worker's reply is outstanding. */
 uint32_t dispatcher_in_flight(const dispatcher_t *self);
 uint32_t dispatcher_queued(const dispatcher_t *self);
 uint32_t dispatcher_workers(const dispatcher_t *self);
 uint32_t dispatcher_services(const dispatcher_t *self);
+uint32_t dispatcher_clients(const dispatcher_t *self);
+/* Leaving: by dispatcher_drain or because a client asked weft.broker to. */
+bool dispatcher_draining(const dispatcher_t *self);
+
+/* Called for each request when it is handed to a worker, with the time that it waited. */
+void dispatcher_on_wait(dispatcher_t *self, void (*on_wait)(void *context, int64_t wait_us), void *context);
+
+/* What metrics show of one service; `name` lives as long as the service. */
+typedef struct {
+    const char *name;
+    uint32_t workers, outstanding, queued;
+    uint64_t capacity;
+    uint64_t requests, failures, retries; /* counters */
+} dispatcher_service_t;
+/* Visits all services that are known. */
+void dispatcher_each_service(const dispatcher_t *self,
+                             void (*visit)(void *context, const dispatcher_service_t *service),
+                             void *context);
+
 /* Bytes that it holds beyond an empty one, for tests of leaks and bounds. */
 uint64_t dispatcher_bytes(const dispatcher_t *self);
 /* Aborts the program when an invariant does not hold; for tests.  O(everything). */

@@ -1,0 +1,59 @@
+/* deadlines - what falls due next: an indexed heap of points in time
+ *
+ * One heap for the ttl of requests, the probes of peers and the grace of services, so that one comparison
+ * says when the loop has to wake.  A deadline is embedded in the item that it belongs to and knows its place,
+ * so it can be moved and cleared.  A 4-ary heap: half the levels of a binary one, and four children share a
+ * cache line (LaMarca and Ladner 1996, The influence of caches on the performance of heaps).  Not
+ * thread-safe. */
+#ifndef WEFT_BROKER_DEADLINES_H
+#define WEFT_BROKER_DEADLINES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct {
+    uint32_t place; /* in the heap, counted from 1; 0: not set */
+    uint8_t kind;   /* of the owner's choice: what item this is in */
+} deadline_t;
+
+typedef struct {
+    int64_t at_us;
+    deadline_t *deadline;
+} deadlines_entry_t;
+
+typedef struct {
+    deadlines_entry_t *entries;
+    uint32_t count;
+    uint32_t max;
+} deadlines_t;
+
+/* Reserves room for `max` deadlines, so that setting one never fails; false without memory. */
+bool deadlines_init(deadlines_t *self, uint32_t max);
+void deadlines_fini(deadlines_t *self);
+
+/* Sets or moves it. */
+void deadlines_set(deadlines_t *self, deadline_t *deadline, int64_t at_us);
+/* Nothing when it is not set. */
+void deadlines_clear(deadlines_t *self, deadline_t *deadline);
+
+/* The time it is set to; INT64_MAX when it is not. */
+static inline int64_t
+deadlines_at(const deadlines_t *self, const deadline_t *deadline)
+{
+    return deadline->place ? self->entries[deadline->place - 1].at_us : INT64_MAX;
+}
+
+/* The time of the nearest; INT64_MAX when there is none. */
+static inline int64_t
+deadlines_next(const deadlines_t *self)
+{
+    return self->count ? self->entries[0].at_us : INT64_MAX;
+}
+
+/* Takes out the nearest that is due at now_us; NULL when none is. */
+deadline_t *deadlines_pop(deadlines_t *self, int64_t now_us);
+
+/* Aborts when the order or a place is wrong. */
+void deadlines_check(const deadlines_t *self);
+
+#endif
