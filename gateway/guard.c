@@ -140,6 +140,30 @@ s_read_length(weft_span_t text, int64_t *length)
     return true;
 }
 
+/* True when the comma-separated list has `word`. */
+static bool
+s_lists(weft_span_t list, const char *word)
+{
+    while (list.size > 0) {
+        const char *comma = memchr(list.data, ',', list.size);
+        weft_span_t item = { list.data, comma ? (size_t) (comma - list.data) : list.size };
+        size_t step = comma ? item.size + 1 : item.size;
+        list.data += step;
+        list.size -= step;
+        while (item.size > 0 && item.data[0] == ' ') {
+            item.data++;
+            item.size--;
+        }
+        while (item.size > 0 && item.data[item.size - 1] == ' ') {
+            item.size--;
+        }
+        if (s_same(item, word)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Stores a header that may stand once. */
 static bool
 s_once(weft_span_t *place, weft_span_t value)
@@ -152,7 +176,7 @@ s_once(weft_span_t *place, weft_span_t value)
 }
 
 typedef struct {
-    uint32_t hosts, lengths, encodings;
+    uint32_t hosts, lengths, encodings, connections;
 } counts_t;
 
 static guard_reason_t
@@ -170,6 +194,11 @@ s_read_header(const char *name, weft_span_t value, guard_head_t *head, counts_t 
         } else if (s_same(n, "expect")) {
             head->expect_continue = s_same(value, "100-continue");
             return head->expect_continue ? GUARD_OK : GUARD_EXPECT;
+        }
+        break;
+    case 10:
+        if (s_same(n, "connection") && counts->connections++ == 0) {
+            head->keep_alive = s_lists(value, "keep-alive");
         }
         break;
     case 11:
@@ -224,7 +253,9 @@ guard_read(const struct mg_request_info *info, const char *buffer, size_t buffer
     if (reason != GUARD_OK) {
         return reason;
     }
-    counts_t counts = { 0, 0, 0 };
+    counts_t counts = { 0 };
+    bool old = strcmp(info->http_version, "1.0") == 0;
+    head->keep_alive = !old;
     for (int i = 0; i < info->num_headers; i++) {
         reason = s_read_header(info->http_headers[i].name, s_value(info->http_headers[i].value), head,
                                &counts);
@@ -232,7 +263,6 @@ guard_read(const struct mg_request_info *info, const char *buffer, size_t buffer
             return reason;
         }
     }
-    bool old = strcmp(info->http_version, "1.0") == 0;
     if (counts.hosts > 1 || (counts.hosts == 0 && !old)) {
         return GUARD_HOST;
     }

@@ -43,6 +43,7 @@ typedef struct {
     weft_span_t content_encoding;
     bool expect_continue;
     bool chunked;
+    bool keep_alive;        /* as civetweb will decide: by the first Connection header, else by the version */
     int64_t content_length; /* 0 when not said */
 } guard_head_t;
 

@@ -121,7 +121,14 @@ test_reads_what_the_gateway_uses(void **state)
     assert_int_equal(s_read("POST /v1/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n", &head),
                      GUARD_OK);
     assert_true(head.chunked);
+    assert_true(head.keep_alive);
     assert_int_equal(s_read("GET / HTTP/1.0\r\n\r\n", &head), GUARD_OK);
+    assert_false(head.keep_alive);
+    assert_int_equal(s_read("GET / HTTP/1.0\r\nConnection: TE , Keep-Alive\r\n\r\n", &head), GUARD_OK);
+    assert_true(head.keep_alive);
+    assert_int_equal(s_read("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n", &head),
+                     GUARD_OK);
+    assert_false(head.keep_alive);
 }
 
 static void

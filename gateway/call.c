@@ -1,0 +1,333 @@
+/* call - an HTTP request becomes a call of a method, and its reply an HTTP response */
+#include "gateway/call.h"
+
+#include <msgpack.h>
+#include <stdio.h>
+
+#include <weft/config.h>
+#include <weft/json.h>
+#include <weft/log.h>
+
+#include "gateway/body.h"
+#include "gateway/params.h"
+#include "gateway/peer.h"
+
+#define IDEMPOTENCY_KEY_MAX 255
+
+static const weft_span_t NOTHING = { NULL, 0 };
+
+int
+call_find_socket(void *context)
+{
+    exchange_t *self = context;
+    if (self->slot->socket == -2) {
+        self->slot->socket = peer_find(self->info);
+    }
+    return self->slot->socket;
+}
+
+static void
+s_pack(msgpack_packer *pk, weft_span_t text)
+{
+    msgpack_pack_str(pk, text.size);
+    msgpack_pack_str_body(pk, text.data, text.size);
+}
+
+/* What the handler gets to know beside the input.  Nothing of it is named by the client: it cannot claim to
+ * be somebody (auth.*) or a job (job.*). */
+static weft_span_t
+s_make_meta(slot_t *slot)
+{
+    weft_span_t key = slot->head.idempotency_key;
+    msgpack_packer pk;
+    weft_buf_reset(&slot->meta);
+    slot->meta.max = WEFT_META_MAX;
+    msgpack_packer_init(&pk, &slot->meta, weft_buf_write);
+    msgpack_pack_map(&pk, key.size ? 3 : 2);
+    s_pack(&pk, WEFT_SPAN("request_id"));
+    s_pack(&pk, weft_span(slot->trace.request_id));
+    s_pack(&pk, WEFT_SPAN("traceparent"));
+    s_pack(&pk, weft_span(slot->trace.traceparent));
+    if (key.size) {
+        s_pack(&pk, WEFT_SPAN("idempotency.key"));
+        s_pack(&pk, key);
+    }
+    return weft_buf_span(&slot->meta);
+}
+
+static bool
+s_check_key(exchange_t *self)
+{
+    weft_span_t key = self->slot->head.idempotency_key;
+    bool sound = key.data == NULL || (key.size > 0 && key.size <= IDEMPOTENCY_KEY_MAX);
+    for (size_t i = 0; i < key.size && sound; i++) {
+        sound = key.data[i] >= 0x20 && key.data[i] < 0x7f;
+    }
+    if (!sound) {
+        exchange_refuse(self, 400, WEFT_INVALID_ARGUMENT, "idempotency-key",
+                        "Idempotency-Key must be 1 to 255 printable ASCII characters");
+    }
+    return sound;
+}
+
+static bool
+s_read_timeout(exchange_t *self, const method_t *method, uint32_t *timeout_ms)
+{
+    weft_span_t text = self->slot->head.timeout;
+    *timeout_ms = method->about->timeout_ms ? method->about->timeout_ms : GATEWAY_TIMEOUT_DEFAULT_MS;
+    if (!text.data) {
+        return true;
+    }
+    char copy[16];
+    int64_t number;
+    if (text.size > 0 && text.size < sizeof copy) {
+        memcpy(copy, text.data, text.size);
+        copy[text.size] = '\0';
+        if (weft_parse_int(copy, 1, WEFT_TTL_MAX_MS, &number)) {
+            *timeout_ms = (uint32_t) number;
+            return true;
+        }
+    }
+    exchange_refuse(self, 400, WEFT_INVALID_ARGUMENT, "timeout",
+                    "X-Request-Timeout-Ms must be a number from 1 to 86400000");
+    return false;
+}
+
+/* 422 with one entry per violation. */
+static void
+s_refuse_input(exchange_t *self)
+{
+    slot_t *slot = self->slot;
+    const weft_schema_report_t *report = &slot->report;
+    msgpack_packer pk;
+    weft_buf_reset(&slot->body);
+    msgpack_packer_init(&pk, &slot->body, weft_buf_write);
+    msgpack_pack_array(&pk, report->count);
+    for (uint32_t i = 0; i < report->count; i++) {
+        msgpack_pack_map(&pk, 2);
+        s_pack(&pk, WEFT_SPAN("pointer"));
+        s_pack(&pk, weft_span(report->errors[i].pointer));
+        s_pack(&pk, WEFT_SPAN("message"));
+        s_pack(&pk, weft_span(report->errors[i].message));
+    }
+    problem_t problem = {
+        .http = 422,
+        .code = WEFT_INVALID_ARGUMENT,
+        .kind = "schema-violation",
+        .detail =
+            report->more
+                ? WEFT_SPAN(
+                      "the input does not fulfil the method's schema; there are more violations than listed")
+                : WEFT_SPAN("the input does not fulfil the method's schema"),
+        .errors = slot->body.failed ? NOTHING : weft_buf_span(&slot->body)
+    };
+    exchange_fail(self, &problem);
+}
+
+static bool
+s_read_json(exchange_t *self, weft_span_t *value)
+{
+    slot_t *slot = self->slot;
+    weft_json_error_t error = { 0, "malformed" };
+    *value = NOTHING;
+    if (!body_announced(self)) {
+        return true;
+    }
+    if (!body_read(self)) {
+        return false;
+    }
+    if (slot->json.size == 0) {
+        return true; /* a chunked body may be empty */
+    }
+    weft_buf_reset(&slot->body);
+    weft_status_t status = weft_json_to_mp(weft_buf_span(&slot->json), &slot->body, &error);
+    if (status == WEFT_OK) {
+        *value = weft_buf_span(&slot->body);
+        return true;
+    }
+    if (status == WEFT_RESOURCE_EXHAUSTED) {
+        exchange_refuse(self, 413, WEFT_OUT_OF_RANGE, "body-too-large",
+                        "the body is too large for one message");
+        return false;
+    }
+    char detail[128];
+    snprintf(detail, sizeof detail, "the body is not valid JSON: %s at byte %zu", error.message,
+             error.offset);
+    exchange_refuse(self, 400, WEFT_INVALID_ARGUMENT, "invalid-json", detail);
+    return false;
+}
+
+static bool
+s_merge(exchange_t *self, const method_t *method, weft_span_t *value)
+{
+    slot_t *slot = self->slot;
+    params_error_t error;
+    const params_schema_t input = { method->input, method->about->input };
+    weft_buf_reset(&slot->input);
+    weft_status_t status = params_merge(&slot->input, &input, slot->match.params, slot->match.param_count,
+                                        slot->path.query, slot->path.query_count, *value, &error);
+    if (status == WEFT_OK) {
+        *value = weft_buf_span(&slot->input);
+        return true;
+    }
+    if (status == WEFT_RESOURCE_EXHAUSTED) {
+        exchange_refuse(self, 413, WEFT_OUT_OF_RANGE, "body-too-large",
+                        "the input is too large for one message");
+        return false;
+    }
+    char detail[192];
+    if (error.name[0]) {
+        snprintf(detail, sizeof detail, "parameter \"%s\": %s", error.name, error.message);
+    } else {
+        snprintf(detail, sizeof detail, "%s", error.message);
+    }
+    exchange_refuse(self, 400, WEFT_INVALID_ARGUMENT, "parameter", detail);
+    return false;
+}
+
+bool
+call_prepare(exchange_t *self, const method_t *method, weft_call_t *call)
+{
+    slot_t *slot = self->slot;
+    weft_span_t value;
+    memset(call, 0, sizeof *call);
+    if (method->refused) {
+        char detail[320];
+        snprintf(detail, sizeof detail, "the method's input schema does not compile: %s", method->refused);
+        exchange_refuse(self, 501, WEFT_UNIMPLEMENTED, "method-refused", detail);
+        return false;
+    }
+    if (!s_check_key(self) || !s_read_timeout(self, method, &call->timeout_ms) ||
+        !s_read_json(self, &value)) {
+        return false;
+    }
+    bool params = slot->match.param_count + slot->path.query_count > 0;
+    if (params && !s_merge(self, method, &value)) {
+        return false;
+    }
+    call->body = value.size ? value : WEFT_SPAN("\x80"); /* no body is an empty object */
+    if (method->input && weft_schema_check(method->input, call->body, &slot->report) != WEFT_OK) {
+        s_refuse_input(self);
+        return false;
+    }
+    call->service = method->service->descriptor->name;
+    call->method = method->about->name;
+    call->meta = s_make_meta(slot);
+    call->priority = WEFT_PRIORITY_DEFAULT;
+    call->idempotent = method->about->idempotent;
+    return true;
+}
+
+bool
+call_has_broker(exchange_t *self, const weft_call_t *call)
+{
+    weft_client_t *client = self->gateway->client;
+    int64_t wait_ms = call->timeout_ms < GATEWAY_BROKER_WAIT_MS ? call->timeout_ms : GATEWAY_BROKER_WAIT_MS;
+    if (weft_client_brokers_up(client) > 0 || weft_client_wait(client, wait_ms)) {
+        return true;
+    }
+    exchange_refuse(self, 503, WEFT_UNAVAILABLE, "no-broker", "no broker is reachable");
+    return false;
+}
+
+static uint32_t
+s_meta_number(weft_span_t meta, const char *key)
+{
+    weft_span_t text;
+    char copy[16];
+    int64_t number = 0;
+    if (weft_meta_get(meta, key, &text) && text.size < sizeof copy) {
+        memcpy(copy, text.data, text.size);
+        copy[text.size] = '\0';
+        if (!weft_parse_int(copy, 0, UINT32_MAX, &number)) {
+            number = 0;
+        }
+    }
+    return (uint32_t) number;
+}
+
+void
+call_take_times(exchange_t *self, const weft_reply_t *reply)
+{
+    self->queue_us = reply->queue_us;
+    self->wait_us = s_meta_number(reply->meta, "wait_us");
+    self->handler_us = s_meta_number(reply->meta, "handler_us");
+}
+
+/* A handler may choose a 2xx and a Location; anything else it says here is its bug, not the client's. */
+static int
+s_choose_status(const weft_reply_t *reply, weft_span_t *location)
+{
+    uint32_t http = s_meta_number(reply->meta, "http.status");
+    *location = NOTHING;
+    if (weft_meta_get(reply->meta, "http.location", location)) {
+        for (size_t i = 0; i < location->size; i++) {
+            if (location->data[i] <= 0x20 || location->data[i] >= 0x7f) {
+                *location = NOTHING; /* would split the head */
+            }
+        }
+    }
+    return http >= 200 && http <= 299 ? (int) http : 200;
+}
+
+static void
+s_answer(exchange_t *self, const weft_reply_t *reply)
+{
+    problem_t problem;
+    if (reply->status != WEFT_OK) {
+        problem_from_reply(&problem, reply->status, reply->body);
+        exchange_fail(self, &problem);
+        return;
+    }
+    weft_span_t location;
+    weft_json_error_t error;
+    int http = s_choose_status(reply, &location);
+    weft_buf_t *out = exchange_body(self);
+    weft_status_t status = http == 204 ? WEFT_OK : weft_mp_to_json(reply->body, out, &error);
+    if (status == WEFT_INVALID_ARGUMENT) {
+        problem = (problem_t){ .http = 500,
+                               .code = WEFT_INTERNAL,
+                               .kind = "reply-not-json",
+                               .detail = weft_span(error.message),
+                               .executed_maybe = true };
+        exchange_fail(self, &problem);
+        return;
+    }
+    exchange_send(self, http, "application/json", location);
+}
+
+void
+call_run(exchange_t *self, const method_t *method)
+{
+    slot_t *slot = self->slot;
+    gateway_t *gateway = self->gateway;
+    weft_call_t call;
+    weft_reply_t reply;
+    uint64_t ticket;
+    if (!call_prepare(self, method, &call) || !call_has_broker(self, &call)) {
+        return;
+    }
+    self->submitted_us = weft_mono_us();
+    weft_status_t status = WEFT_RESOURCE_EXHAUSTED;
+    if (waiter_begin(&slot->waiter, false)) {
+        status = weft_submit(gateway->client, &call, waiter_on_reply, &slot->waiter, &ticket);
+    }
+    if (status != WEFT_OK) {
+        bool overload = status == WEFT_RESOURCE_EXHAUSTED;
+        exchange_refuse(self, overload ? 503 : 413, status, overload ? "overload" : "message-too-large",
+                        overload ? "too many calls are open" : "the call does not fit into one message");
+        return;
+    }
+    if (waiter_next(&slot->waiter, -1, call_find_socket, self, &reply) != WAITER_REPLY) {
+        weft_metric_add(gateway->stats.hangups, 1);
+        weft_cancel(gateway->client, ticket);
+        waiter_end(&slot->waiter);
+        self->status = 499;
+        self->broken = self->close = true;
+        return;
+    }
+    self->replied_us = weft_mono_us();
+    call_take_times(self, &reply);
+    s_answer(self, &reply);
+    weft_reply_fini(&reply);
+}

@@ -1,0 +1,24 @@
+/* call - an HTTP request becomes a call of a method, and its reply an HTTP response */
+#ifndef GATEWAY_CALL_H
+#define GATEWAY_CALL_H
+
+#include "gateway/exchange.h"
+
+/* Makes the call: reads the body, merges in the parameters of slot->match and slot->path, checks it against
+ * the method's schema, reads the deadline.  The spans of *call point into the slot.  False when it was
+ * refused and answered. */
+bool call_prepare(exchange_t *self, const method_t *method, weft_call_t *call) WEFT_MUST_CHECK;
+
+/* False when no broker is there even after a moment; that is answered then. */
+bool call_has_broker(exchange_t *self, const weft_call_t *call) WEFT_MUST_CHECK;
+
+/* Runs a method that replies once, and answers. */
+void call_run(exchange_t *self, const method_t *method);
+
+/* Takes the reply's times over for Server-Timing. */
+void call_take_times(exchange_t *self, const weft_reply_t *reply);
+
+/* The client's socket, for waiter_next; context is the exchange. */
+int call_find_socket(void *exchange);
+
+#endif

@@ -1,0 +1,42 @@
+/* exchange - one HTTP request and its answer: the only place that writes to a client */
+#ifndef GATEWAY_EXCHANGE_H
+#define GATEWAY_EXCHANGE_H
+
+#include "gateway/problem.h"
+#include "gateway/slot.h"
+
+typedef struct {
+    gateway_t *gateway;
+    slot_t *slot;
+    struct mg_connection *connection;
+    const struct mg_request_info *info;
+    const method_t *method; /* NULL: reached none */
+    int64_t started_us;
+    int64_t submitted_us; /* 0: no call was made */
+    int64_t replied_us;
+    uint32_t queue_us, wait_us, handler_us; /* of the reply */
+    int status;                             /* HTTP status sent; 0: none yet */
+    size_t sent;                            /* body bytes */
+    bool head_only;                         /* HEAD */
+    bool body_read;
+    bool close;  /* the connection ends with this answer */
+    bool broken; /* nothing can be sent any more */
+} exchange_t;
+
+/* Empties slot->out but for the room in front in which the head is put later: write the body behind it, then
+ * call exchange_send. */
+weft_buf_t *exchange_body(exchange_t *self);
+/* Sends head and body with one write.  `location` may be empty.  A body that did not fit becomes a 500. */
+void exchange_send(exchange_t *self, int http, const char *content_type, weft_span_t location);
+/* Sends a problem; fills in its request_id.  Returns its HTTP status. */
+int exchange_fail(exchange_t *self, problem_t *problem);
+/* Shorthand for what the gateway itself has to say; executed "no".  `kind` may be NULL. */
+int exchange_refuse(exchange_t *self, int http, weft_status_t code, const char *kind, const char *detail);
+
+/* Streams: a head without length, then chunks (plain bytes to an HTTP/1.0 client, whose connection ends
+ * behind them).  False when the client is gone. */
+bool exchange_open(exchange_t *self, const char *content_type);
+bool exchange_chunk(exchange_t *self, weft_span_t bytes);
+void exchange_end_chunks(exchange_t *self);
+
+#endif

@@ -1,0 +1,242 @@
+/* stream - a streaming method's replies as server-sent events or lines of JSON */
+#include "gateway/stream.h"
+
+#include <strings.h>
+
+#include <weft/json.h>
+
+#include "gateway/call.h"
+
+#define FIRST_MS 1000 /* so long an error may still become an ordinary response; then the head is sent */
+#define SLICE_MS 500  /* how soon a stream notices that the gateway leaves */
+
+static bool
+s_is(weft_span_t item, const char *type)
+{
+    return item.size == strlen(type) && strncasecmp(item.data, type, item.size) == 0;
+}
+
+stream_form_t
+stream_choose(weft_span_t accept)
+{
+    stream_form_t form = accept.size ? STREAM_NONE : STREAM_NDJSON;
+    while (accept.size > 0) {
+        const char *comma = memchr(accept.data, ',', accept.size);
+        weft_span_t item = { accept.data, comma ? (size_t) (comma - accept.data) : accept.size };
+        size_t step = comma ? item.size + 1 : item.size;
+        accept.data += step;
+        accept.size -= step;
+        const char *semicolon = item.size ? memchr(item.data, ';', item.size) : NULL;
+        item.size = semicolon ? (size_t) (semicolon - item.data) : item.size;
+        while (item.size > 0 && item.data[0] == ' ') {
+            item.data++;
+            item.size--;
+        }
+        while (item.size > 0 && item.data[item.size - 1] == ' ') {
+            item.size--;
+        }
+        if (s_is(item, "text/event-stream")) {
+            return STREAM_SSE;
+        }
+        if (s_is(item, "application/x-ndjson") || s_is(item, "application/*") || s_is(item, "*/*")) {
+            form = STREAM_NDJSON;
+        }
+    }
+    return form;
+}
+
+typedef struct {
+    exchange_t *exchange;
+    stream_form_t form;
+    bool open; /* the head is sent */
+} stream_t;
+
+static bool
+s_open(stream_t *self)
+{
+    if (!self->open) {
+        self->open = true;
+        return exchange_open(self->exchange,
+                             self->form == STREAM_SSE ? "text/event-stream" : "application/x-ndjson");
+    }
+    return !self->exchange->broken;
+}
+
+/* Sends one value.  `event`: of SSE, NULL for a partial. */
+static bool
+s_send(stream_t *self, const char *event, weft_span_t value)
+{
+    weft_buf_t *out = &self->exchange->slot->out;
+    weft_json_error_t error;
+    weft_buf_reset(out);
+    if (self->form == STREAM_SSE) {
+        if (event) {
+            weft_buf_addf(out, "event: %s\n", event);
+        }
+        weft_buf_add_text(out, "data: ");
+    }
+    /* Our JSON has no line ends in it. */
+    if (weft_mp_to_json(value, out, &error) != WEFT_OK) {
+        return false;
+    }
+    weft_buf_add_text(out, self->form == STREAM_SSE ? "\n\n" : "\n");
+    return !out->failed && s_open(self) && exchange_chunk(self->exchange, weft_buf_span(out));
+}
+
+static void
+s_fail(stream_t *self, problem_t *problem)
+{
+    exchange_t *exchange = self->exchange;
+    if (!self->open) {
+        exchange_fail(exchange, problem);
+        return;
+    }
+    weft_buf_t *out = &exchange->slot->out;
+    weft_buf_reset(out);
+    problem->request_id = exchange->slot->trace.request_id;
+    weft_buf_add_text(out, self->form == STREAM_SSE ? "event: error\ndata: " : "{\"problem\":");
+    if (problem_write(problem, out) && weft_buf_add_text(out, self->form == STREAM_SSE ? "\n\n" : "}\n")) {
+        exchange_chunk(exchange, weft_buf_span(out));
+        exchange_end_chunks(exchange);
+    }
+}
+
+/* The final reply. */
+static void
+s_finish(stream_t *self, const weft_reply_t *reply)
+{
+    problem_t problem;
+    call_take_times(self->exchange, reply);
+    if (reply->status != WEFT_OK) {
+        problem_from_reply(&problem, reply->status, reply->body);
+        s_fail(self, &problem);
+        return;
+    }
+    bool nil = reply->body.size == 1 && (unsigned char) reply->body.data[0] == 0xc0;
+    if ((self->form == STREAM_SSE || !nil) && !s_send(self, "done", reply->body) && !self->exchange->broken) {
+        problem = (problem_t){ .http = 500,
+                               .code = WEFT_INTERNAL,
+                               .kind = "reply-not-json",
+                               .detail = WEFT_SPAN("the result cannot be written as JSON"),
+                               .executed_maybe = true };
+        s_fail(self, &problem);
+        return;
+    }
+    if (s_open(self)) {
+        exchange_end_chunks(self->exchange);
+    }
+}
+
+/* Why the gateway itself ends the stream; NULL: it goes on. */
+static const char *
+s_pump(stream_t *self, weft_reply_t *last, bool *hangup)
+{
+    exchange_t *exchange = self->exchange;
+    slot_t *slot = exchange->slot;
+    int64_t sent_at_ms = weft_mono_ms();
+    for (;;) {
+        weft_reply_t reply;
+        switch (waiter_next(&slot->waiter, SLICE_MS, call_find_socket, exchange, &reply)) {
+        case WAITER_REPLY:
+            if (reply.final) {
+                *last = reply;
+                return NULL;
+            }
+            bool sent = s_send(self, NULL, reply.body);
+            weft_reply_fini(&reply);
+            sent_at_ms = weft_mono_ms();
+            if (!sent && !exchange->broken) {
+                return "a partial result cannot be written as JSON";
+            }
+            *hangup = !sent;
+            break;
+        case WAITER_HANGUP:
+            *hangup = true;
+            break;
+        case WAITER_OVERFLOW:
+            weft_metric_add(exchange->gateway->stats.slow_streams, 1);
+            return "the stream is read too slowly";
+        case WAITER_TIMEOUT:
+            if (gateway_phase(exchange->gateway) >= GATEWAY_DRAINING) {
+                return "the gateway is leaving: connect again";
+            }
+            if (!self->open && weft_mono_ms() - sent_at_ms >= FIRST_MS) {
+                *hangup = !s_open(self);
+            }
+            if (self->form == STREAM_SSE && weft_mono_ms() - sent_at_ms >= GATEWAY_PING_MS) {
+                sent_at_ms = weft_mono_ms();
+                *hangup = !s_open(self) || !exchange_chunk(exchange, WEFT_SPAN(": ping\n\n"));
+            }
+            break;
+        }
+        if (*hangup) {
+            return "the client is gone";
+        }
+    }
+}
+
+static void
+s_run(stream_t *self, const weft_call_t *call)
+{
+    exchange_t *exchange = self->exchange;
+    gateway_t *gateway = exchange->gateway;
+    waiter_t *waiter = &exchange->slot->waiter;
+    uint64_t ticket;
+    exchange->submitted_us = weft_mono_us();
+    weft_status_t status = WEFT_RESOURCE_EXHAUSTED;
+    if (waiter_begin(waiter, true)) {
+        status = weft_submit(gateway->client, call, waiter_on_reply, waiter, &ticket);
+    }
+    if (status != WEFT_OK) {
+        exchange_refuse(exchange, 503, status, "overload", "the call could not be sent");
+        return;
+    }
+    weft_reply_t last;
+    bool hangup = false;
+    const char *why = s_pump(self, &last, &hangup);
+    exchange->replied_us = weft_mono_us();
+    if (!why) {
+        s_finish(self, &last);
+        weft_reply_fini(&last);
+        return;
+    }
+    weft_cancel(gateway->client, ticket);
+    waiter_end(waiter);
+    if (hangup) {
+        weft_metric_add(gateway->stats.hangups, 1);
+        exchange->status = 499;
+        exchange->broken = exchange->close = true;
+        return;
+    }
+    bool leaving = gateway_phase(gateway) >= GATEWAY_DRAINING;
+    problem_t problem = { .http = 503,
+                          .code = leaving ? WEFT_UNAVAILABLE : WEFT_RESOURCE_EXHAUSTED,
+                          .kind = "stream-ended",
+                          .detail = weft_span(why),
+                          .executed_maybe = true };
+    s_fail(self, &problem);
+}
+
+void
+stream_run(exchange_t *self, const method_t *method)
+{
+    gateway_t *gateway = self->gateway;
+    stream_t stream = { .exchange = self, .form = stream_choose(self->slot->head.accept) };
+    weft_call_t call;
+    if (stream.form == STREAM_NONE) {
+        exchange_refuse(self, 406, WEFT_INVALID_ARGUMENT, "not-acceptable",
+                        "the method streams: accept text/event-stream or application/x-ndjson");
+        return;
+    }
+    if (self->head_only) {
+        exchange_open(self, stream.form == STREAM_SSE ? "text/event-stream" : "application/x-ndjson");
+        return;
+    }
+    if (atomic_fetch_add(&gateway->streams, 1) >= (uint32_t) gateway->settings.streams_max) {
+        weft_metric_add(gateway->stats.overload_streams, 1);
+        exchange_refuse(self, 503, WEFT_RESOURCE_EXHAUSTED, "overload", "too many streams are open");
+    } else if (call_prepare(self, method, &call) && call_has_broker(self, &call)) {
+        s_run(&stream, &call);
+    }
+    atomic_fetch_sub(&gateway->streams, 1);
+}

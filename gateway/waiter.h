@@ -1,0 +1,49 @@
+/* waiter - an HTTP thread waits for the replies of its call, and notices when the caller hangs up meanwhile
+ *
+ * Most calls end within milliseconds: the thread sleeps on a futex, the cheapest wake-up there is.  One that
+ * takes longer goes on to wait in poll(2) on an eventfd and the client's socket, so a hang-up is seen at once
+ * and nobody looks at sockets in turns. */
+#ifndef GATEWAY_WAITER_H
+#define GATEWAY_WAITER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <weft/client.h>
+
+#define WAITER_REPLIES_MAX 64 /* partials that wait unread; beyond them the stream is too slow and ends */
+
+/* Its memory must outlive the client: the bus thread may look at `state` shortly after the final reply was
+ * taken. */
+typedef struct {
+    _Atomic uint32_t state;
+    int event_fd;          /* -1 until the first slow call */
+    pthread_mutex_t lock;  /* of all below */
+    weft_reply_t *replies; /* ring; made for the first stream */
+    uint32_t first, count;
+    weft_reply_t last; /* the final reply */
+    bool ended;
+    bool overflow;
+} waiter_t;
+
+/* False when memory ended. */
+bool waiter_init(waiter_t *self);
+void waiter_fini(waiter_t *self);
+
+/* Before each call.  Streams keep partials, other calls drop them. */
+bool waiter_begin(waiter_t *self, bool stream) WEFT_MUST_CHECK;
+/* The callback for weft_submit; context is the waiter.  Runs on the bus thread. */
+void waiter_on_reply(void *self, weft_reply_t *reply);
+
+typedef enum { WAITER_REPLY, WAITER_OVERFLOW, WAITER_HANGUP, WAITER_TIMEOUT } waiter_event_t;
+
+/* Waits at most timeout_ms (-1: for ever) for the next reply, which the caller then owns.  `find_socket` is
+ * asked for the client's socket when the wait has taken longer than a moment; it may answer -1.
+ * WAITER_OVERFLOW: partials were dropped, cancel the call. */
+waiter_event_t waiter_next(waiter_t *self, int timeout_ms, int (*find_socket)(void *context), void *context,
+                           weft_reply_t *reply) WEFT_MUST_CHECK;
+
+/* Waits until the final reply is there (after weft_cancel) and frees everything. */
+void waiter_end(waiter_t *self);
+
+#endif
