@@ -339,7 +339,6 @@ s_on_up(void *context, link_id_t link, const char *address, int64_t now_ms)
     peer_name_t *peer = &self->peers[self->peer_next++ % PEERS_MAX];
     peer->link = link;
     weft_format(peer->address, sizeof peer->address, "%s", address);
-    weft_log_debug("connected to a broker", WEFT_STR("broker", address));
     worker_session_up(self->session, link, now_ms);
 }
 
@@ -347,8 +346,6 @@ static void
 s_on_down(void *context, link_id_t link, int64_t now_ms)
 {
     worker_t *self = context;
-    if (!self->draining)
-        weft_log_warning("lost a broker", WEFT_STR("broker", s_address(self, link)));
     worker_session_down(self->session, link, now_ms);
 }
 
