@@ -52,7 +52,7 @@ problem_phrase(int http)
 static void
 s_add_mp(weft_buf_t *out, const char *name, weft_span_t value)
 {
-    if (value.size == 0) {
+    if (value.size == 0 || out->failed) {
         return;
     }
     size_t before = out->size;

@@ -126,8 +126,9 @@ test_reads_what_the_gateway_uses(void **state)
     assert_false(head.keep_alive);
     assert_int_equal(s_read("GET / HTTP/1.0\r\nConnection: TE , Keep-Alive\r\n\r\n", &head), GUARD_OK);
     assert_true(head.keep_alive);
-    assert_int_equal(s_read("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n", &head),
-                     GUARD_OK);
+    assert_int_equal(
+        s_read("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n", &head),
+        GUARD_OK);
     assert_false(head.keep_alive);
 }
 

@@ -4,4 +4,8 @@ weft_unit(gateway/route LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/route.c 
 weft_unit(gateway/trace LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/trace.c)
 weft_unit(gateway/guard LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/guard.c)
 weft_unit(gateway/problem LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/problem.c)
-weft_unit(gateway/params LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/params.c)
+weft_unit(gateway/params LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/params.c ${CMAKE_SOURCE_DIR}/gateway/path.c)
+weft_unit(gateway/waiter LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/waiter.c)
+weft_unit(gateway/catalog LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/catalog.c
+    ${CMAKE_SOURCE_DIR}/gateway/route.c ${CMAKE_SOURCE_DIR}/gateway/path.c ${CMAKE_SOURCE_DIR}/gateway/stats.c
+    ${CMAKE_SOURCE_DIR}/gateway/guard.c)
