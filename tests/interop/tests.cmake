@@ -1,0 +1,3 @@
+include(integration/python.cmake)
+weft_python_test(interop/spec)
+weft_python_test(interop/interop)
