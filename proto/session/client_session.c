@@ -533,16 +533,8 @@ s_malformed(client_session_t *self, broker_t *broker, const weft_message_t *mess
 {
     self->stats.malformed++;
     const bool answer = message->kind == WEFT_REPLY || message->kind == WEFT_PARTIAL;
-    if (status == WEFT_UNIMPLEMENTED) {
-        if (answer || message->kind == 0)
-            return;
-        const weft_error_body_t error = { .message = WEFT_SPAN("version: only 1 is spoken here"),
-                                          .hop = WEFT_SPAN("client") };
-        zmq_msg_t frame;
-        frames_error(&self->frames, message->id, WEFT_UNIMPLEMENTED, &error, &frame);
-        (void) s_say(self, broker, &frame);
-        return;
-    }
+    if (status == WEFT_UNIMPLEMENTED)
+        return; /* another version: ignored by all but brokers */
     call_t *call = answer ? s_answered(self, broker, message->id) : NULL;
     if (!call)
         return;

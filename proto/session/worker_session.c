@@ -497,11 +497,8 @@ s_malformed(worker_session_t *self, broker_t *broker, const weft_message_t *mess
 {
     uint32_t slot;
     self->stats.malformed++;
-    const bool answer = message->kind == WEFT_REPLY || message->kind == WEFT_PARTIAL;
-    if (answer || message->kind == 0)
-        return;
-    if (status != WEFT_UNIMPLEMENTED && message->kind != WEFT_REQUEST)
-        return;
+    if (status == WEFT_UNIMPLEMENTED || message->kind != WEFT_REQUEST)
+        return;                                           /* another version is ignored by all but brokers */
     if (!id_table_find(&broker->ids, message->id, &slot)) /* else it would end another */
         s_refuse(self, broker, message->id, status, why);
 }
