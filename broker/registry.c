@@ -50,8 +50,8 @@ registry_forget(registry_t *self, service_t *service)
     s_free_variant(self, LIST_ITEM(link, variant_t, service_link));
     backlog_fini(&service->backlog);
     balancer_fini(&service->balancer);
+    self->bytes -= sizeof *service + methods_bytes(&service->methods);
     methods_fini(&service->methods);
-    self->bytes -= sizeof *service;
     free(service);
 }
 
