@@ -1,0 +1,8 @@
+# The installed tree, used as others will use it
+set(flags "")
+if(WEFT_SANITIZE)
+    set(flags "-fsanitize=${WEFT_SANITIZE}")
+endif()
+add_test(NAME install/out_of_tree COMMAND ${CMAKE_CURRENT_LIST_DIR}/out_of_tree.sh
+    ${CMAKE_BINARY_DIR} ${CMAKE_C_COMPILER} ${flags})
+set_tests_properties(install/out_of_tree PROPERTIES TIMEOUT 180 LABELS install)
