@@ -46,8 +46,9 @@ for file in bin/weft bin/weft-broker bin/weft-gateway bin/weft-notes bin/weft-ec
     share/weft/notes/migrations; do
     [[ -e $prefix/$file ]] || fail "$file was not installed"
 done
-! grep -rl "$(cd -- "$here/../.." && pwd -P)" "$prefix/include" "$prefix"/lib*/**/*.cmake "$prefix"/lib*/**/*.pc 2>/dev/null ||
-    fail "an installed file names the source folder"
+root=$(cd -- "$here/../.." && pwd -P)
+! grep -rlF --include='*.h' --include='*.cmake' --include='*.pc' -- "$root" "$prefix" ||
+    fail "the installed files above name the source folder"
 
 # Every public header stands alone, in C and in C++.
 pkgconfig=$(dirname -- "$(find "$prefix" -name weft.pc)")
