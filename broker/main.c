@@ -173,10 +173,10 @@ main(int argc, char **argv)
     status = abandoned > 0;
     weft_log_info("broker left", WEFT_UINT("abandoned", abandoned));
 out:
+    sockets_close(&sockets, LINGER_MS); /* first: peers wait for the end of their connections */
     weft_ops_destroy(&ops);
     dispatcher_destroy(&dispatcher);
     gauges_destroy(&gauges);
-    sockets_close(&sockets, LINGER_MS);
     if (signal_fd >= 0)
         (void) close(signal_fd);
     return status;
