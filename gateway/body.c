@@ -148,7 +148,6 @@ body_discard(exchange_t *self)
         return;
     }
     size_t total = 0;
-    self->close = true;
     weft_buf_reset(&slot->json);
     slot->json.max = CHUNK;
     char *to = weft_buf_reserve(&slot->json, CHUNK);
@@ -162,4 +161,5 @@ body_discard(exchange_t *self)
         total += (size_t) n;
     }
     atomic_store_explicit(&slot->deadline_ms, 0, memory_order_release);
+    self->close = self->close || chunked || left > 0;
 }

@@ -36,15 +36,15 @@ s_wrong_verb(exchange_t *self, unsigned allow)
             size += n > 0 ? (size_t) n : 0;
         }
     }
-    bool options = strcmp(self->info->request_method, "OPTIONS") == 0;
+    if (strcmp(self->info->request_method, "OPTIONS") == 0) {
+        exchange_options(self, text);
+        return;
+    }
     problem_t problem = { .http = 405,
                           .code = WEFT_UNIMPLEMENTED,
                           .kind = "wrong-verb",
                           .detail = WEFT_SPAN("this path does not take this verb"),
                           .allow = text };
-    if (options) {
-        problem.detail = WEFT_SPAN("the verbs of this path are in Allow");
-    }
     exchange_fail(self, &problem);
 }
 
@@ -287,8 +287,14 @@ dispatch_refused(exchange_t *self, int http)
                         "HTTP/1.1 and HTTP/1.0 are spoken here");
         break;
     case 400:
-        exchange_refuse(self, 400, WEFT_INVALID_ARGUMENT, "bad-request",
-                        "the request head is malformed, has an unknown verb, or did not arrive in time");
+        exchange_refuse(
+            self, 400, WEFT_INVALID_ARGUMENT, "bad-request",
+            "the request head is malformed, larger than 16384 bytes, has an unknown verb, or did not "
+            "arrive in time");
+        break;
+    case 421:
+        exchange_refuse(self, 421, WEFT_INVALID_ARGUMENT, "bad-target",
+                        "the request target is no path of this server");
         break;
     default:
         exchange_refuse(self, http, WEFT_INTERNAL, NULL, "the request cannot be served");

@@ -40,19 +40,71 @@ s_date(slot_t *slot)
     return slot->date;
 }
 
+/* A head being written.  printf would be a tenth of the gateway's own time here. */
+typedef struct {
+    char text[HEAD_ROOM];
+    size_t size;
+} head_t;
+
+static void
+s_put(head_t *head, const char *text, size_t size)
+{
+    if (size <= sizeof head->text - head->size) {
+        memcpy(head->text + head->size, text, size);
+        head->size += size;
+    } else {
+        head->size = sizeof head->text + 1; /* too long: all parts are bounded, so this is not reached */
+    }
+}
+
+static void
+s_put_text(head_t *head, const char *text)
+{
+    s_put(head, text, strlen(text));
+}
+
+#define s_put_literal(head, literal) s_put((head), (literal), sizeof(literal) - 1)
+
+static void
+s_put_number(head_t *head, uint64_t number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char) ('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    s_put(head, digits + at, sizeof digits - at);
+}
+
+/* Microseconds as milliseconds with three decimals. */
+static void
+s_put_ms(head_t *head, int64_t us)
+{
+    uint64_t number = us > 0 ? (uint64_t) us : 0;
+    char decimals[4] = { '.', (char) ('0' + number / 100 % 10), (char) ('0' + number / 10 % 10),
+                         (char) ('0' + number % 10) };
+    s_put_number(head, number / 1000);
+    s_put(head, decimals, sizeof decimals);
+}
+
 /* "gw" is this process's own work, "queue" the broker's queue, "wait" the worker's, "handler" the method's
  * code. */
-static size_t
-s_server_timing(const exchange_t *self, char *text, size_t size)
+static void
+s_put_server_timing(head_t *head, const exchange_t *self)
 {
     if (self->replied_us == 0) {
-        return 0;
+        return;
     }
-    int64_t gw_us = weft_mono_us() - self->started_us - (self->replied_us - self->submitted_us);
-    int n = snprintf(
-        text, size, "Server-Timing: gw;dur=%.3f, queue;dur=%.3f, wait;dur=%.3f, handler;dur=%.3f\r\n",
-        (double) gw_us / 1000, self->queue_us / 1000.0, self->wait_us / 1000.0, self->handler_us / 1000.0);
-    return n > 0 && (size_t) n < size ? (size_t) n : 0;
+    s_put_literal(head, "Server-Timing: gw;dur=");
+    s_put_ms(head, weft_mono_us() - self->started_us - (self->replied_us - self->submitted_us));
+    s_put_literal(head, ", queue;dur=");
+    s_put_ms(head, self->queue_us);
+    s_put_literal(head, ", wait;dur=");
+    s_put_ms(head, self->wait_us);
+    s_put_literal(head, ", handler;dur=");
+    s_put_ms(head, self->handler_us);
+    s_put_literal(head, "\r\n");
 }
 
 static void
@@ -81,43 +133,56 @@ exchange_body(exchange_t *self)
 }
 
 static void
+s_put_head(head_t *head, exchange_t *self, int http, const char *content_type)
+{
+    s_put_literal(head, "HTTP/1.1 ");
+    s_put_number(head, (uint64_t) http);
+    s_put_literal(head, " ");
+    s_put_text(head, problem_phrase(http));
+    s_put_literal(head, "\r\nDate: ");
+    s_put_text(head, s_date(self->slot));
+    if (content_type) {
+        s_put_literal(head, "\r\nContent-Type: ");
+        s_put_text(head, content_type);
+    }
+    s_put_literal(head, "\r\nX-Request-Id: ");
+    s_put_text(head, self->slot->trace.request_id);
+    s_put_literal(head, "\r\nCache-Control: no-store\r\n");
+}
+
+static void
 s_send(exchange_t *self, int http, const char *content_type, weft_span_t location, const char *extra)
 {
-    slot_t *slot = self->slot;
-    weft_buf_t *out = &slot->out;
-    char head[HEAD_ROOM];
-    char timing[160];
+    weft_buf_t *out = &self->slot->out;
+    head_t head;
+    head.size = 0; /* not all of it: 1.5 KiB */
     size_t body_size = out->size - HEAD_ROOM;
     bool bodiless = http == 204 || http == 304;
     s_decide_close(self);
-    size_t timing_size = s_server_timing(self, timing, sizeof timing);
-    timing[timing_size] = '\0';
-    int n = snprintf(
-        head, sizeof head, "HTTP/1.1 %d %s\r\nDate: %s\r\n%s%s%s%sX-Request-Id: %s\r\n%s%s%.*s%s%s", http,
-        problem_phrase(http), s_date(slot), bodiless ? "" : "Content-Type: ", bodiless ? "" : content_type,
-        bodiless ? "" : "\r\n", timing, slot->trace.request_id, "Cache-Control: no-store\r\n",
-        location.size ? "Location: " : "", (int) (location.size <= LOCATION_MAX ? location.size : 0),
-        location.size ? location.data : "", location.size ? "\r\n" : "", extra);
-    if (n > 0 && (size_t) n < sizeof head) {
-        int m = snprintf(head + n, sizeof head - (size_t) n, "%s", s_connection_header(self));
-        n += m;
-        if (!bodiless && (size_t) n < sizeof head) {
-            n += snprintf(head + n, sizeof head - (size_t) n, "Content-Length: %zu\r\n", body_size);
-        }
-        if ((size_t) n < sizeof head) {
-            n += snprintf(head + n, sizeof head - (size_t) n, "\r\n");
-        }
+    s_put_head(&head, self, http, bodiless ? NULL : content_type);
+    s_put_server_timing(&head, self);
+    if (location.size > 0 && location.size <= LOCATION_MAX) {
+        s_put_literal(&head, "Location: ");
+        s_put(&head, location.data, location.size);
+        s_put_literal(&head, "\r\n");
     }
-    if (n <= 0 || (size_t) n >= sizeof head) {
-        self->broken = self->close = true; /* all parts are bounded: not reached */
+    s_put_text(&head, extra);
+    s_put_text(&head, s_connection_header(self));
+    if (!bodiless) {
+        s_put_literal(&head, "Content-Length: ");
+        s_put_number(&head, body_size);
+        s_put_literal(&head, "\r\n");
+    }
+    s_put_literal(&head, "\r\n");
+    self->status = http;
+    if (head.size > HEAD_ROOM) {
+        self->broken = self->close = true;
         return;
     }
-    size_t head_size = (size_t) n;
-    char *start = out->data + HEAD_ROOM - head_size;
-    memcpy(start, head, head_size);
-    self->status = http;
+    char *start = out->data + HEAD_ROOM - head.size;
+    memcpy(start, head.text, head.size);
     self->sent = bodiless || self->head_only ? 0 : body_size;
-    s_write(self, start, head_size + self->sent);
+    s_write(self, start, head.size + self->sent);
 }
 
 void
@@ -172,6 +237,15 @@ exchange_refuse(exchange_t *self, int http, weft_status_t code, const char *kind
     return exchange_fail(self, &problem);
 }
 
+void
+exchange_options(exchange_t *self, const char *allow)
+{
+    char extra[96];
+    exchange_body(self);
+    snprintf(extra, sizeof extra, "Allow: %s, OPTIONS\r\n", allow);
+    s_send(self, 204, "", (weft_span_t){ NULL, 0 }, extra);
+}
+
 static bool
 s_is_old(const exchange_t *self)
 {
@@ -181,17 +255,15 @@ s_is_old(const exchange_t *self)
 bool
 exchange_open(exchange_t *self, const char *content_type)
 {
-    char head[640];
+    head_t head;
+    head.size = 0; /* not all of it: 1.5 KiB */
     /* A stream owns its thread: the connection ends with it, so the thread is free at once. */
     self->close = true;
-    int n = snprintf(
-        head, sizeof head,
-        "HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: %s\r\nX-Request-Id: %s\r\nCache-Control: no-store\r\n"
-        "X-Accel-Buffering: no\r\nConnection: close\r\n%s\r\n",
-        s_date(self->slot), content_type, self->slot->trace.request_id,
-        s_is_old(self) ? "" : "Transfer-Encoding: chunked\r\n");
+    s_put_head(&head, self, 200, content_type);
+    s_put_literal(&head, "X-Accel-Buffering: no\r\nConnection: close\r\n");
+    s_put_text(&head, s_is_old(self) ? "\r\n" : "Transfer-Encoding: chunked\r\n\r\n");
     self->status = 200;
-    s_write(self, head, n > 0 && (size_t) n < sizeof head ? (size_t) n : 0);
+    s_write(self, head.text, head.size);
     return !self->broken;
 }
 

@@ -33,6 +33,9 @@ int exchange_fail(exchange_t *self, problem_t *problem);
 /* Shorthand for what the gateway itself has to say; executed "no".  `kind` may be NULL. */
 int exchange_refuse(exchange_t *self, int http, weft_status_t code, const char *kind, const char *detail);
 
+/* Answers OPTIONS: 204 with the verbs that the path takes. */
+void exchange_options(exchange_t *self, const char *allow);
+
 /* Streams: a head without length, then chunks (plain bytes to an HTTP/1.0 client, whose connection ends
  * behind them).  False when the client is gone. */
 bool exchange_open(exchange_t *self, const char *content_type);

@@ -23,6 +23,13 @@ static const struct {
     [GUARD_REPEATED] = { 400, "repeated_header", "a header that may stand once stands twice" },
 };
 
+const char *
+guard_buffer(const char *known, const struct mg_request_info *info)
+{
+    const char *start = info->request_method - (uintptr_t) info->request_method % 16;
+    return !known || start < known ? start : known;
+}
+
 int
 guard_http(guard_reason_t reason)
 {

@@ -168,20 +168,28 @@ s_on_error(struct mg_connection *connection, int status, const char *message)
     return 0;
 }
 
+/* civetweb closes without a word when the target is "*" or names another server ("GET http://other/
+ * HTTP/1.1").  Its request has been parsed then, and has no local part. */
+static void
+s_on_connection_close(const struct mg_connection *connection)
+{
+    const struct mg_request_info *info = mg_get_request_info(connection);
+    slot_t *slot = mg_get_thread_pointer(connection);
+    if (slot->connected && info && info->request_uri && info->http_version && !info->local_uri) {
+        exchange_t exchange;
+        /* Const says "do not write": the socket is still open here, and nothing else writes to it. */
+        s_begin(&exchange, (struct mg_connection *) (uintptr_t) connection);
+        dispatch_refused(&exchange, 421);
+        atomic_fetch_sub(&exchange.gateway->in_flight, 1);
+    }
+}
+
 static int
 s_on_message(const struct mg_connection *connection, const char *message)
 {
     (void) connection;
     weft_log_warning("civetweb says", WEFT_STR("message", message));
     return 1;
-}
-
-static int
-s_on_access(const struct mg_connection *connection, const char *message)
-{
-    (void) connection;
-    (void) message;
-    return 1; /* dispatch writes the access log */
 }
 
 static bool
@@ -215,13 +223,14 @@ s_start(server_t *self)
                               "listen_backlog",
                               "1024",
                               NULL };
+    /* No log_access callback: civetweb formats its line first, with a stat of /etc/localtime per request. */
     const struct mg_callbacks callbacks = { .begin_request = s_on_request,
                                             .http_error = s_on_error,
                                             .log_message = s_on_message,
-                                            .log_access = s_on_access,
                                             .init_thread = s_on_thread,
                                             .exit_thread = s_on_thread_end,
                                             .init_connection = s_on_connection,
+                                            .connection_close = s_on_connection_close,
                                             .connection_closed = s_on_connection_closed };
     self->context = mg_start(&callbacks, self, options);
     return self->context != NULL;

@@ -8,7 +8,8 @@
 #include "gateway/call.h"
 
 #define FIRST_MS 1000 /* so long an error may still become an ordinary response; then the head is sent */
-#define SLICE_MS 500  /* how soon a stream notices that the gateway leaves */
+#define COLLECT_MAX (1024 * 1024) /* bytes of a collected stream */
+#define SLICE_MS 500              /* how soon a stream notices that the gateway leaves */
 
 static bool
 s_is(weft_span_t item, const char *type)
@@ -38,7 +39,9 @@ stream_choose(weft_span_t accept)
         if (s_is(item, "text/event-stream")) {
             return STREAM_SSE;
         }
-        if (s_is(item, "application/x-ndjson") || s_is(item, "application/*") || s_is(item, "*/*")) {
+        if (form == STREAM_NONE && s_is(item, "application/json")) {
+            form = STREAM_JSON;
+        } else if (s_is(item, "application/x-ndjson") || s_is(item, "application/*") || s_is(item, "*/*")) {
             form = STREAM_NDJSON;
         }
     }
@@ -49,6 +52,8 @@ typedef struct {
     exchange_t *exchange;
     stream_form_t form;
     bool open; /* the head is sent */
+    bool too_large;
+    uint32_t partials; /* collected */
 } stream_t;
 
 static bool
@@ -62,12 +67,48 @@ s_open(stream_t *self)
     return !self->exchange->broken;
 }
 
+/* Adds one partial to the document. */
+static bool
+s_collect(stream_t *self, weft_span_t value)
+{
+    weft_buf_t *out = &self->exchange->slot->out;
+    weft_json_error_t error;
+    if (self->partials++ == 0) {
+        weft_buf_add_text(exchange_body(self->exchange), "{\"partials\":[");
+    } else {
+        weft_buf_add_char(out, ',');
+    }
+    self->too_large = out->size > COLLECT_MAX;
+    return weft_mp_to_json(value, out, &error) == WEFT_OK && !self->too_large;
+}
+
+static void
+s_finish_collected(stream_t *self, weft_span_t result)
+{
+    exchange_t *exchange = self->exchange;
+    weft_buf_t *out = &exchange->slot->out;
+    weft_json_error_t error;
+    if (self->partials == 0) {
+        weft_buf_add_text(exchange_body(exchange), "{\"partials\":[");
+    }
+    weft_buf_add_text(out, "],\"result\":");
+    if (weft_mp_to_json(result, out, &error) == WEFT_INVALID_ARGUMENT) {
+        exchange_refuse(exchange, 500, WEFT_INTERNAL, "reply-not-json", error.message);
+        return;
+    }
+    weft_buf_add_char(out, '}');
+    exchange_send(exchange, 200, "application/json", (weft_span_t){ NULL, 0 });
+}
+
 /* Sends one value.  `event`: of SSE, NULL for a partial. */
 static bool
 s_send(stream_t *self, const char *event, weft_span_t value)
 {
     weft_buf_t *out = &self->exchange->slot->out;
     weft_json_error_t error;
+    if (self->form == STREAM_JSON) {
+        return s_collect(self, value);
+    }
     weft_buf_reset(out);
     if (self->form == STREAM_SSE) {
         if (event) {
@@ -112,6 +153,10 @@ s_finish(stream_t *self, const weft_reply_t *reply)
         s_fail(self, &problem);
         return;
     }
+    if (self->form == STREAM_JSON) {
+        s_finish_collected(self, reply->body);
+        return;
+    }
     bool nil = reply->body.size == 1 && (unsigned char) reply->body.data[0] == 0xc0;
     if ((self->form == STREAM_SSE || !nil) && !s_send(self, "done", reply->body) && !self->exchange->broken) {
         problem = (problem_t){ .http = 500,
@@ -146,7 +191,9 @@ s_pump(stream_t *self, weft_reply_t *last, bool *hangup)
             weft_reply_fini(&reply);
             sent_at_ms = weft_mono_ms();
             if (!sent && !exchange->broken) {
-                return "a partial result cannot be written as JSON";
+                return self->too_large
+                           ? "the stream is too large for one document: accept application/x-ndjson"
+                           : "a partial result cannot be written as JSON";
             }
             *hangup = !sent;
             break;
@@ -160,7 +207,7 @@ s_pump(stream_t *self, weft_reply_t *last, bool *hangup)
             if (gateway_phase(exchange->gateway) >= GATEWAY_DRAINING) {
                 return "the gateway is leaving: connect again";
             }
-            if (!self->open && weft_mono_ms() - sent_at_ms >= FIRST_MS) {
+            if (!self->open && self->form != STREAM_JSON && weft_mono_ms() - sent_at_ms >= FIRST_MS) {
                 *hangup = !s_open(self);
             }
             if (self->form == STREAM_SSE && weft_mono_ms() - sent_at_ms >= GATEWAY_PING_MS) {
@@ -224,12 +271,15 @@ stream_run(exchange_t *self, const method_t *method)
     stream_t stream = { .exchange = self, .form = stream_choose(self->slot->head.accept) };
     weft_call_t call;
     if (stream.form == STREAM_NONE) {
-        exchange_refuse(self, 406, WEFT_INVALID_ARGUMENT, "not-acceptable",
-                        "the method streams: accept text/event-stream or application/x-ndjson");
+        exchange_refuse(
+            self, 406, WEFT_INVALID_ARGUMENT, "not-acceptable",
+            "the method streams: accept text/event-stream, application/x-ndjson or application/json");
         return;
     }
     if (self->head_only) {
-        exchange_open(self, stream.form == STREAM_SSE ? "text/event-stream" : "application/x-ndjson");
+        static const char *const TYPES[] = { "text/event-stream", "application/x-ndjson",
+                                             "application/json" };
+        exchange_open(self, TYPES[stream.form]);
         return;
     }
     if (atomic_fetch_add(&gateway->streams, 1) >= (uint32_t) gateway->settings.streams_max) {

@@ -4,16 +4,16 @@
 
 #include "gateway/exchange.h"
 
-/* Runs a streaming method.  Accept decides the form: text/event-stream, application/x-ndjson (also for
- * anything and for none); anything else is 406.
- *
- * SSE: each partial is an event `data: JSON`; the end is `event: done` with the final result; an error is
- * `event: error` with a problem.  A comment is sent after 15 s of silence.  NDJSON: each partial is a line,
- * so is a final result that is not null, and an error is a last line {"problem": {...}}. An error before
- * anything was sent is an ordinary problem response. */
+/* Runs a streaming method.  Accept decides the form, the first of these that it lists:
+ *   text/event-stream      each partial is an event `data: JSON`; the end is `event: done` with the final
+ * result; an error is `event: error` with a problem.  A comment is sent after 15 s of silence.
+ *   application/x-ndjson   (also for anything and for none) each partial is a line, so is a final result that
+ * is not null; an error is a last line {"problem": {...}}. application/json       collected, up to 1 MiB:
+ * {"partials": [...], "result": ...} Anything else is 406.  An error before anything was sent is an ordinary
+ * problem response. */
 void stream_run(exchange_t *self, const method_t *method);
 
-typedef enum { STREAM_SSE, STREAM_NDJSON, STREAM_NONE } stream_form_t;
+typedef enum { STREAM_SSE, STREAM_NDJSON, STREAM_JSON, STREAM_NONE } stream_form_t;
 /* Which form an Accept header wants. */
 stream_form_t stream_choose(weft_span_t accept);
 
