@@ -103,12 +103,16 @@ pg_drop(weft_pg_t *self)
 
 /* ---- connecting ---- */
 
+/* libpq gives the last words of a backend that was told to stop as a notice, when nothing ran on it. */
 static void
-s_on_notice(void *context, const char *message)
+s_on_notice(void *context, const PGresult *notice)
 {
-    (void) context;
-    weft_log_debug("notice of the database",
-                   WEFT_BYTES("text", ((weft_span_t){ message, strcspn(message, "\n") })));
+    weft_pg_t *self = context;
+    const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *text = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+    if (severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
+        self->doomed = true;
+    weft_log_debug("notice of the database", WEFT_STR("text", text ? text : ""));
 }
 
 static PGconn *
@@ -185,7 +189,8 @@ s_attempt(weft_pg_t *self, int64_t until_ms)
         PQfinish(conn);
         return false;
     }
-    PQsetNoticeProcessor(conn, s_on_notice, NULL);
+    self->doomed = false;
+    (void) PQsetNoticeReceiver(conn, s_on_notice, self);
     if (PQsetnonblocking(conn, 1) != 0) {
         s_attempt_failed(self, PQerrorMessage(conn));
         PQfinish(conn);
@@ -201,18 +206,22 @@ s_attempt(weft_pg_t *self, int64_t until_ms)
     return true;
 }
 
-/* A terminated backend leaves its last words and the end of the stream; PQstatus does not look. */
+/* A terminated backend leaves its last words and the end of the stream; PQstatus does not look.  Costs one
+ * recv where nothing is there, which is the rule. */
 bool
-pg_is_stale(const weft_pg_t *self)
+pg_is_stale(weft_pg_t *self)
 {
-    char byte;
-    ssize_t size = recv(PQsocket(self->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (size < 0)
-        return errno != EAGAIN && errno != EINTR;
-    if (size == 0)
-        return true;
-    /* Parameter changes and notices arrive unasked as well. */
-    return PQconsumeInput(self->conn) == 0 || PQstatus(self->conn) == CONNECTION_BAD;
+    const int reads_max = 16; /* parameter changes and notices may arrive unasked as well */
+    for (int i = 0; i < reads_max && !self->doomed; i++) {
+        char byte;
+        ssize_t size = recv(PQsocket(self->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        if (size < 0 && (errno == EAGAIN || errno == EINTR))
+            return false;
+        if (size <= 0 || !PQconsumeInput(self->conn))
+            return true;
+        (void) PQisBusy(self->conn); /* parses what was read */
+    }
+    return true;
 }
 
 weft_status_t

@@ -48,6 +48,7 @@ struct weft_pg {
     pg_tx_t tx;
     char sqlstate[6]; /* of the last failure */
     bool lost;        /* the last failure was the connection's */
+    bool doomed;      /* the server announced that it closes this one */
     weft_rng_t rng;
 
     uint32_t failures; /* in a row */
@@ -80,7 +81,7 @@ void pg_chores(weft_pg_t *self);
  * with weft_fail set. */
 weft_status_t pg_connect(weft_pg_t *self);
 /* True when the server has closed the connection while nothing ran on it. */
-bool pg_is_stale(const weft_pg_t *self);
+bool pg_is_stale(weft_pg_t *self);
 /* Closes a connection that is of no use any more. */
 void pg_drop(weft_pg_t *self);
 

@@ -1,0 +1,12 @@
+# The handler SDK.  Those of pg_* and migrate need PostgreSQL: WEFT_TEST_PG names one, else each starts its own.
+set(handler_layers wire data session bus handler)
+weft_unit(handler/service LAYERS ${handler_layers})
+weft_unit(handler/request LAYERS ${handler_layers})
+weft_unit(handler/reply LAYERS ${handler_layers})
+weft_unit(handler/outbox LAYERS ${handler_layers})
+weft_unit(handler/pool LAYERS ${handler_layers})
+weft_unit(handler/worker LAYERS ${handler_layers})
+weft_unit(handler/migration_files LAYERS ${handler_layers})
+foreach(name pg_conn pg_exec pg_statement pg_query pg_transaction pg_once migrate)
+    weft_unit(handler/${name} LAYERS ${handler_layers} SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/unit/handler/pg_fixture.c)
+endforeach()
