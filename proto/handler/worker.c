@@ -516,6 +516,19 @@ failed:
     return NULL;
 }
 
+/* What was abandoned: no thread has it any more. */
+static void
+s_forget_all(worker_t *self)
+{
+    for (uint32_t i = 0; self->by_token && i <= self->token_mask; i++) {
+        while (self->by_token[i]) {
+            weft_request_t *request = self->by_token[i];
+            self->by_token[i] = request->by_token;
+            request_destroy(&request);
+        }
+    }
+}
+
 void
 worker_destroy(worker_t **self_p)
 {
@@ -523,9 +536,10 @@ worker_destroy(worker_t **self_p)
     if (*self_p) {
         worker_t *self = *self_p;
         const int linger_ms = 1000; /* for BYE and the last replies */
+        pool_destroy(&self->pool);  /* its threads still need the bus to take what they send */
         if (self->group)
             bus_group_destroy(&self->group, linger_ms);
-        pool_destroy(&self->pool);
+        s_forget_all(self);
         worker_session_destroy(&self->session);
         while (self->spare) {
             weft_request_t *request = self->spare;
