@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# launcher.sh - drives ./weft as a user would: up, kill, up again, down, and all that can be in its way
+#
+# Usage: launcher.sh BUILD_FOLDER
+set -euo pipefail
+
+export WEFT_BUILD=$1
+unset WEFT_DATABASE_URL WEFT_BROKERS WEFT_LOG WEFT_LOG_FORMAT
+source_root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
+work=$(mktemp -d /tmp/weft-launcher.XXXXXX)
+home="$work/a checkout" # with a space
+mkdir -- "$home"
+cp -- "$source_root/weft" "$home/weft"
+cd -- "$home"
+
+# shellcheck disable=SC2317 # reached by the trap
+finish() {
+    local code=$?
+    if ((code)); then tail -n 15 -- "$home"/.weft/log/*.log >&2 || true; fi
+    ./weft down >/dev/null 2>&1 || true
+    local data
+    data=$(readlink -- .weft/pg || true) # as root it lies elsewhere
+    [[ $data != /var/lib/weft/* ]] || rm -rf -- "$data"
+    cd /
+    rm -rf -- "$work"
+    exit "$code"
+}
+trap finish EXIT
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+step() { echo "--- $*"; }
+
+in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+free_port() { # sets `port`
+    port=$((20000 + RANDOM % 10000))
+    while in_use "$port"; do port=$((port + 1)); done
+}
+
+# expect CODE PATTERN COMMAND...: the command ends so and says so.
+expect() {
+    local code=0 out
+    out=$("${@:3}" 2>&1 </dev/null) || code=$?
+    [[ $code == "$1" ]] || fail "${*:3}: ended with $code, not $1: $out"
+    grep -q -e "$2" <<<"$out" || fail "${*:3}: does not say \"$2\": $out"
+}
+
+pid_of() { cut -d ' ' -f 1 -- ".weft/run/$1.pid"; }
+gone() { [[ ! -e /proc/$1/stat ]] || [[ $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) == Z* ]]; }
+
+free_port && http=$port
+free_port && front=$port
+while [[ $front == "$http" ]]; do free_port && front=$port; done
+free_port && back=$port
+while [[ $back == "$http" || $back == "$front" ]]; do free_port && back=$port; done
+ports=(--port "$http" --front-port "$front" --back-port "$back")
+notes=http://127.0.0.1:$http/v1/notes
+
+step "what is not up"
+expect 0 "not up" ./weft down
+expect 3 "broker .*down" ./weft status
+expect 2 "Usage" ./weft up --nonsense
+expect 1 "wants a port" ./weft up --port 70000
+expect 0 "Usage" ./weft help
+
+step "a folder that is not ours"
+as=()
+if ((EUID == 0)); then
+    as=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+    chmod 0755 "$work"
+else
+    chmod 0555 "$home"
+fi
+expect 1 "permission denied" "${as[@]}" ./weft up -d
+chmod 0755 "$home"
+
+step "up"
+expect 0 "weft is up" ./weft up -d "${ports[@]}"
+expect 0 "gateway .* yes" ./weft status
+expect 0 "already up" ./weft up -d
+location=$(curl -sS -i --json '{"title":"kept","text":"b"}' "$notes" | sed -n 's/^[Ll]ocation: *\(.*\)\r$/\1/p')
+[[ $location == /v1/notes/* ]] || fail "no Location for a new note"
+note=http://127.0.0.1:$http$location
+expect 0 '"kept"' curl -sSf "$note"
+expect 0 '"a"' ./weft call echo.echo '{"a":1}'
+expect 0 "broker" ./weft logs broker
+expect 1 "no component" ./weft logs nothing
+
+step "one is killed: status tells, up starts it again, the others stay"
+gateway=$(pid_of gateway)
+broker=$(pid_of broker)
+kill -KILL "$broker"
+until gone "$broker"; do sleep 0.05; done
+expect 1 "broker .*down" ./weft status
+expect 0 "without broker" ./weft up -d
+expect 0 "broker .* yes" ./weft status
+[[ $(pid_of gateway) == "$gateway" ]] || fail "the gateway was restarted"
+expect 0 '"kept"' curl -sSf "$note"
+
+step "all are killed: the note is there after the next up"
+all=("$(head -n 1 .weft/pg/data/postmaster.pid)")
+for name in up broker gateway notes echo; do all+=("$(pid_of "$name")"); done
+kill -KILL "${all[@]}"
+for pid in "${all[@]}"; do until gone "$pid"; do sleep 0.05; done; done
+expect 3 "broker .*down" ./weft status
+expect 0 "weft is up" ./weft up -d "${ports[@]}"
+expect 0 '"kept"' curl -sSf "$note"
+
+step "a pid file of a process that is not ours"
+pid=$(pid_of echo)
+cp .weft/run/echo.pid "$work/echo.pid"
+echo "$$ 1 nothing" >.weft/run/echo.pid
+expect 1 "echo .*down" ./weft status
+cp "$work/echo.pid" .weft/run/echo.pid
+
+step "the supervisor is killed: down ends what it left"
+kill -KILL "$(pid_of up)"
+expect 0 "supervisor was gone" ./weft down
+gone "$pid" || fail "echo still runs"
+
+step "a port in use"
+expect 0 "weft is up" ./weft up -d "${ports[@]}"
+mkdir -- "$work/second"
+cp -- weft "$work/second/weft"
+expect 1 "port $http (HTTP) is in use" "$work/second/weft" up -d "${ports[@]}"
+
+step "down"
+expect 0 "weft is down" ./weft down
+expect 3 "broker .*down" ./weft status
+
+step "a component that dies at once shows its last words"
+expect 1 "WEFT_LOG: \"loud\" is none of" env WEFT_LOG=loud ./weft up -d "${ports[@]}"
+expect 3 "postgresql .*down" ./weft status
+
+step "in the foreground: SIGTERM stops all"
+./weft up "${ports[@]}" >"$work/foreground" 2>&1 &
+pid=$!
+until grep -q "weft is up" "$work/foreground"; do
+    kill -0 "$pid" 2>/dev/null || fail "up ended: $(cat -- "$work/foreground")"
+    sleep 0.05
+done
+kill -TERM "$pid"
+code=0
+wait "$pid" || code=$?
+((code == 0)) || fail "up ended with $code: $(cat -- "$work/foreground")"
+expect 3 "postgresql .*down" ./weft status
+echo "all as it should be"
