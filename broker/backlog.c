@@ -50,9 +50,10 @@ s_flow(backlog_t *self, uint64_t caller, uint8_t level)
     return flow;
 }
 
-/* Puts a request at the end of its caller's flow in its level.  False without memory. */
+/* Puts a request at the end of its caller's flow in its level, and before `later` in the order of aging.
+ * False without memory. */
 static bool
-s_enter(backlog_t *self, request_t *request)
+s_enter(backlog_t *self, request_t *request, list_link_t *later)
 {
     flow_t *flow = s_flow(self, request->caller, request->level);
     if (flow == NULL)
@@ -60,7 +61,7 @@ s_enter(backlog_t *self, request_t *request)
     request->flow = flow;
     flow->count++;
     list_add(&flow->requests, &request->holder_link);
-    list_add(&self->levels[request->level].aging, &request->age_link);
+    list_insert(later, &request->age_link);
     return true;
 }
 
@@ -110,7 +111,7 @@ backlog_add(backlog_t *self, request_t *request, int64_t now_us)
         return WEFT_RESOURCE_EXHAUSTED;
     request->level = request->priority;
     request->entered_at = now_us;
-    if (!s_enter(self, request))
+    if (!s_enter(self, request, &self->levels[request->level].aging))
         return WEFT_RESOURCE_EXHAUSTED;
     self->count++;
     self->bytes += request->bytes;
@@ -130,12 +131,30 @@ backlog_remove(backlog_t *self, request_t *request)
     self->shared->total_bytes -= request->bytes;
 }
 
+/* The first in the order of aging, from `at` on forwards or else backwards, that entered its level after
+ * entered_at; the list itself when none did. */
+static list_link_t *
+s_entered_after(list_t *aging, list_link_t *at, int64_t entered_at)
+{
+    if (at == NULL) {
+        at = aging;
+        while (at->prev != aging && LIST_ITEM(at->prev, request_t, age_link)->entered_at > entered_at)
+            at = at->prev;
+    }
+    while (at != aging && LIST_ITEM(at, request_t, age_link)->entered_at <= entered_at)
+        at = at->next;
+    return at;
+}
+
 /* Raises who waited long enough.  From the lowest level up, so that one that waited for several steps gains
- * them all.  Without memory for a flow the request stays where it is. */
+ * them all.  Those raised late are merged into the order of the level above: its first is always the next to
+ * rise. Without memory for a flow a request stays where it is. */
 static void
 s_age(backlog_t *self, int64_t now_us)
 {
     for (uint8_t level = WEFT_PRIORITIES - 1; level > 0; level--) {
+        list_t *above = &self->levels[level - 1].aging;
+        list_link_t *place = NULL;
         list_link_t *link;
         while ((link = list_first(&self->levels[level].aging)) != NULL) {
             request_t *request = LIST_ITEM(link, request_t, age_link);
@@ -145,7 +164,8 @@ s_age(backlog_t *self, int64_t now_us)
             s_leave(self, request);
             request->level--;
             request->entered_at += self->shared->age_step_us;
-            bool entered = s_enter(self, request);
+            place = s_entered_after(above, place, request->entered_at);
+            bool entered = s_enter(self, request, place);
             assert(entered);
             (void) entered;
         }

@@ -42,14 +42,21 @@ list_linked(const list_link_t *link)
     return link->next != NULL;
 }
 
+/* Puts it before another of the list; before the list itself is at its end. */
+static inline void
+list_insert(list_link_t *before, list_link_t *link)
+{
+    assert(!list_linked(link));
+    link->prev = before->prev;
+    link->next = before;
+    before->prev->next = link;
+    before->prev = link;
+}
+
 static inline void
 list_add(list_t *self, list_link_t *link)
 {
-    assert(!list_linked(link));
-    link->prev = self->prev;
-    link->next = self;
-    self->prev->next = link;
-    self->prev = link;
+    list_insert(self, link);
 }
 
 static inline void
