@@ -1,56 +1,18 @@
 /* stream - a streaming method's replies as server-sent events or lines of JSON */
 #include "gateway/stream.h"
 
-#include <strings.h>
-
 #include <weft/json.h>
 
+#include "gateway/accept.h"
 #include "gateway/call.h"
 
 #define FIRST_MS 1000 /* so long an error may still become an ordinary response; then the head is sent */
 #define COLLECT_MAX (1024 * 1024) /* bytes of a collected stream */
 #define SLICE_MS 500              /* how soon a stream notices that the gateway leaves */
 
-static bool
-s_is(weft_span_t item, const char *type)
-{
-    return item.size == strlen(type) && strncasecmp(item.data, type, item.size) == 0;
-}
-
-stream_form_t
-stream_choose(weft_span_t accept)
-{
-    stream_form_t form = accept.size ? STREAM_NONE : STREAM_NDJSON;
-    while (accept.size > 0) {
-        const char *comma = memchr(accept.data, ',', accept.size);
-        weft_span_t item = { accept.data, comma ? (size_t) (comma - accept.data) : accept.size };
-        size_t step = comma ? item.size + 1 : item.size;
-        accept.data += step;
-        accept.size -= step;
-        const char *semicolon = item.size ? memchr(item.data, ';', item.size) : NULL;
-        item.size = semicolon ? (size_t) (semicolon - item.data) : item.size;
-        while (item.size > 0 && item.data[0] == ' ') {
-            item.data++;
-            item.size--;
-        }
-        while (item.size > 0 && item.data[item.size - 1] == ' ') {
-            item.size--;
-        }
-        if (s_is(item, "text/event-stream")) {
-            return STREAM_SSE;
-        }
-        if (form == STREAM_NONE && s_is(item, "application/json")) {
-            form = STREAM_JSON;
-        } else if (s_is(item, "application/x-ndjson") || s_is(item, "application/*") || s_is(item, "*/*")) {
-            form = STREAM_NDJSON;
-        }
-    }
-    return form;
-}
-
 typedef struct {
     exchange_t *exchange;
-    stream_form_t form;
+    accept_t form;
     bool open; /* the head is sent */
     bool too_large;
     uint32_t partials; /* collected */
@@ -62,7 +24,7 @@ s_open(stream_t *self)
     if (!self->open) {
         self->open = true;
         return exchange_open(self->exchange,
-                             self->form == STREAM_SSE ? "text/event-stream" : "application/x-ndjson");
+                             self->form == ACCEPT_SSE ? "text/event-stream" : "application/x-ndjson");
     }
     return !self->exchange->broken;
 }
@@ -106,11 +68,11 @@ s_send(stream_t *self, const char *event, weft_span_t value)
 {
     weft_buf_t *out = &self->exchange->slot->out;
     weft_json_error_t error;
-    if (self->form == STREAM_JSON) {
+    if (self->form == ACCEPT_JSON) {
         return s_collect(self, value);
     }
     weft_buf_reset(out);
-    if (self->form == STREAM_SSE) {
+    if (self->form == ACCEPT_SSE) {
         if (event) {
             weft_buf_addf(out, "event: %s\n", event);
         }
@@ -120,7 +82,7 @@ s_send(stream_t *self, const char *event, weft_span_t value)
     if (weft_mp_to_json(value, out, &error) != WEFT_OK) {
         return false;
     }
-    weft_buf_add_text(out, self->form == STREAM_SSE ? "\n\n" : "\n");
+    weft_buf_add_text(out, self->form == ACCEPT_SSE ? "\n\n" : "\n");
     return !out->failed && s_open(self) && exchange_chunk(self->exchange, weft_buf_span(out));
 }
 
@@ -135,8 +97,8 @@ s_fail(stream_t *self, problem_t *problem)
     weft_buf_t *out = &exchange->slot->out;
     weft_buf_reset(out);
     problem->request_id = exchange->slot->trace.request_id;
-    weft_buf_add_text(out, self->form == STREAM_SSE ? "event: error\ndata: " : "{\"problem\":");
-    if (problem_write(problem, out) && weft_buf_add_text(out, self->form == STREAM_SSE ? "\n\n" : "}\n")) {
+    weft_buf_add_text(out, self->form == ACCEPT_SSE ? "event: error\ndata: " : "{\"problem\":");
+    if (problem_write(problem, out) && weft_buf_add_text(out, self->form == ACCEPT_SSE ? "\n\n" : "}\n")) {
         exchange_chunk(exchange, weft_buf_span(out));
         exchange_end_chunks(exchange);
     }
@@ -153,12 +115,12 @@ s_finish(stream_t *self, const weft_reply_t *reply)
         s_fail(self, &problem);
         return;
     }
-    if (self->form == STREAM_JSON) {
+    if (self->form == ACCEPT_JSON) {
         s_finish_collected(self, reply->body);
         return;
     }
     bool nil = reply->body.size == 1 && (unsigned char) reply->body.data[0] == 0xc0;
-    if ((self->form == STREAM_SSE || !nil) && !s_send(self, "done", reply->body) && !self->exchange->broken) {
+    if ((self->form == ACCEPT_SSE || !nil) && !s_send(self, "done", reply->body) && !self->exchange->broken) {
         problem = (problem_t){ .http = 500,
                                .code = WEFT_INTERNAL,
                                .kind = "reply-not-json",
@@ -181,6 +143,9 @@ s_pump(stream_t *self, weft_reply_t *last, bool *hangup)
     int64_t sent_at_ms = weft_mono_ms();
     for (;;) {
         weft_reply_t reply;
+        if (gateway_phase(exchange->gateway) >= GATEWAY_DRAINING) {
+            return "the gateway is leaving: connect again";
+        }
         switch (waiter_next(&slot->waiter, SLICE_MS, call_find_socket, exchange, &reply)) {
         case WAITER_REPLY:
             if (reply.final) {
@@ -204,13 +169,10 @@ s_pump(stream_t *self, weft_reply_t *last, bool *hangup)
             weft_metric_add(exchange->gateway->stats.slow_streams, 1);
             return "the stream is read too slowly";
         case WAITER_TIMEOUT:
-            if (gateway_phase(exchange->gateway) >= GATEWAY_DRAINING) {
-                return "the gateway is leaving: connect again";
-            }
-            if (!self->open && self->form != STREAM_JSON && weft_mono_ms() - sent_at_ms >= FIRST_MS) {
+            if (!self->open && self->form != ACCEPT_JSON && weft_mono_ms() - sent_at_ms >= FIRST_MS) {
                 *hangup = !s_open(self);
             }
-            if (self->form == STREAM_SSE && weft_mono_ms() - sent_at_ms >= GATEWAY_PING_MS) {
+            if (self->form == ACCEPT_SSE && weft_mono_ms() - sent_at_ms >= GATEWAY_PING_MS) {
                 sent_at_ms = weft_mono_ms();
                 *hangup = !s_open(self) || !exchange_chunk(exchange, WEFT_SPAN(": ping\n\n"));
             }
@@ -268,9 +230,9 @@ void
 stream_run(exchange_t *self, const method_t *method)
 {
     gateway_t *gateway = self->gateway;
-    stream_t stream = { .exchange = self, .form = stream_choose(self->slot->head.accept) };
+    stream_t stream = { .exchange = self, .form = accept_choose(self->slot->head.accept) };
     weft_call_t call;
-    if (stream.form == STREAM_NONE) {
+    if (stream.form == ACCEPT_NONE) {
         exchange_refuse(
             self, 406, WEFT_INVALID_ARGUMENT, "not-acceptable",
             "the method streams: accept text/event-stream, application/x-ndjson or application/json");

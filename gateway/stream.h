@@ -13,8 +13,4 @@
  * problem response. */
 void stream_run(exchange_t *self, const method_t *method);
 
-typedef enum { STREAM_SSE, STREAM_NDJSON, STREAM_JSON, STREAM_NONE } stream_form_t;
-/* Which form an Accept header wants. */
-stream_form_t stream_choose(weft_span_t accept);
-
 #endif

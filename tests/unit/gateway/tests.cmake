@@ -9,3 +9,8 @@ weft_unit(gateway/waiter LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/waiter.
 weft_unit(gateway/catalog LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/catalog.c
     ${CMAKE_SOURCE_DIR}/gateway/route.c ${CMAKE_SOURCE_DIR}/gateway/path.c ${CMAKE_SOURCE_DIR}/gateway/stats.c
     ${CMAKE_SOURCE_DIR}/gateway/guard.c)
+weft_unit(gateway/accept LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/accept.c)
+weft_unit(gateway/settings LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/settings.c)
+weft_unit(gateway/registry LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/registry.c
+    ${CMAKE_SOURCE_DIR}/gateway/catalog.c ${CMAKE_SOURCE_DIR}/gateway/route.c ${CMAKE_SOURCE_DIR}/gateway/path.c
+    ${CMAKE_SOURCE_DIR}/gateway/stats.c ${CMAKE_SOURCE_DIR}/gateway/guard.c)
