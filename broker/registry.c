@@ -137,12 +137,7 @@ s_describe(registry_t *self, service_t *service)
                         weft_version_compare(variant->descriptor->version, best->descriptor->version) == 0);
         }
     }
-    if (conflict && !service->conflict) {
-        self->conflicts++;
-        weft_log_warning("workers of one version describe a service differently",
-                         WEFT_STR("service", service->name),
-                         WEFT_BYTES("version", best->descriptor->version));
-    }
+    self->conflicts += conflict && !service->conflict;
     service->conflict = conflict;
     service->uniform = uniform;
     service->current = best;

@@ -609,7 +609,12 @@ s_revise(void *context, request_t *request)
 void
 routing_service_changed(dispatcher_t *self, service_t *service)
 {
-    self->counters[COUNT_CONFLICTS].value = self->registry.conflicts;
+    if (self->counters[COUNT_CONFLICTS].value != self->registry.conflicts) {
+        self->counters[COUNT_CONFLICTS].value = self->registry.conflicts;
+        weft_log_warning("workers of one version describe a service differently",
+                         WEFT_STR("service", service->name),
+                         WEFT_BYTES("version", service->current->descriptor->version));
+    }
     if (service->workers == 0 && service->empty_at == 0) {
         service->empty_at = self->now > 0 ? self->now : 1;
         deadlines_set(&self->deadlines, &service->deadline, core_after_ms(self, self->config.forget_ms));
