@@ -107,6 +107,22 @@ s_pack_method(msgpack_packer *pk, weft_buf_t *out, const weft_method_t *row, cha
     return true;
 }
 
+/* The reason counts methods, its reader knows names: "methods[3].http[0]: ..." gets one in front. */
+static void
+s_name_method(const weft_service_t *row, uint32_t count, char *why, size_t why_size)
+{
+    uint32_t index = 0;
+    const char *at = why + strcspn(why, "0123456789");
+    size_t digits = strspn(at, "0123456789");
+    for (size_t i = 0; i < digits && index < count; i++)
+        index = index * 10u + (uint32_t) (at[i] - '0');
+    if (strncmp(why, "methods[", 8) != 0 || digits == 0 || index >= count)
+        return;
+    char reason[512];
+    weft_format(reason, sizeof reason, "%s", why);
+    weft_format(why, why_size, "method %s: %s", row->methods[index].name, reason);
+}
+
 static weft_descriptor_t *
 s_describe(const weft_service_t *row, char *why, size_t why_size)
 {
@@ -140,8 +156,8 @@ s_describe(const weft_service_t *row, char *why, size_t why_size)
     }
     if (out.failed)
         weft_format(why, why_size, "the descriptor is larger than %u bytes", WEFT_DESCRIPTOR_MAX);
-    else
-        descriptor = weft_descriptor_new(weft_buf_span(&out), why, why_size);
+    else if (!(descriptor = weft_descriptor_new(weft_buf_span(&out), why, why_size)))
+        s_name_method(row, count, why, why_size);
 out:
     weft_buf_fini(&out);
     return descriptor;

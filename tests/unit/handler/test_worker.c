@@ -98,6 +98,7 @@ typedef struct {
     weft_bus_t *bus;
     worker_t *worker;
     int event_fd;
+    uint64_t epoch;
 } broker_t;
 
 static void
@@ -126,7 +127,8 @@ s_receive(broker_t *self)
             WEFT_OK)
             fail_msg("the worker sent %s", why);
         if (self->message.kind == WEFT_PING)
-            s_send(self, &(weft_message_t){ .kind = WEFT_PONG, .id = self->message.id, .epoch = 77 });
+            s_send(self,
+                   &(weft_message_t){ .kind = WEFT_PONG, .id = self->message.id, .epoch = self->epoch });
         else if (self->message.kind != WEFT_PONG)
             return &self->message;
     }
@@ -193,6 +195,7 @@ s_setup(void **state)
     zmq_msg_init(&self->frame);
     s_gate_open = false;
     s_kept = NULL;
+    self->epoch = 77;
     self->event_fd = eventfd(0, EFD_NONBLOCK);
     self->bus = weft_bus_new();
     assert_non_null(self->bus);
@@ -278,7 +281,7 @@ static void
 test_a_registration_is_repeated_when_asked_for(void **state)
 {
     broker_t *self = *state;
-    s_send(self, &(weft_message_t){ .kind = WEFT_WHO, .id = 5, .epoch = 78 });
+    s_send(self, &(weft_message_t){ .kind = WEFT_WHO, .id = 5, .epoch = ++self->epoch });
     s_accept(self);
     s_request(self, 9, "echo", NULL, 5000);
     (void) s_expect(self, WEFT_REPLY, 9);
