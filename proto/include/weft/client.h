@@ -40,7 +40,7 @@ typedef struct {
     bool idempotent;     /* may be sent again although it was perhaps executed */
 } weft_call_t;
 
-/* A reply.  The spans point into the frame that it owns. */
+/* A reply.  The spans point into the frame that it owns.  It may outlive its client. */
 typedef struct {
     weft_status_t status;
     weft_span_t meta;
@@ -63,8 +63,9 @@ weft_status_t weft_call(weft_client_t *self, const weft_call_t *call, weft_reply
 typedef void (*weft_on_reply_t)(void *context, weft_reply_t *reply);
 
 /* Sends and returns; all spans of `call` are copied.  *ticket (may be NULL) names the call for weft_cancel.
- * WEFT_OK, and on_reply will have its final reply exactly once; WEFT_RESOURCE_EXHAUSTED or
- * WEFT_INVALID_ARGUMENT (a limit of SPEC.md), and it will not be invoked.  Any thread. */
+ * WEFT_OK, and on_reply will have its final reply exactly once; WEFT_RESOURCE_EXHAUSTED,
+ * WEFT_INVALID_ARGUMENT (a limit of SPEC.md) or WEFT_CANCELLED (the client is being destroyed), and it will
+ * not be invoked.  Any thread. */
 weft_status_t weft_submit(weft_client_t *self, const weft_call_t *call, weft_on_reply_t on_reply,
                           void *context, uint64_t *ticket) WEFT_MUST_CHECK;
 
@@ -74,8 +75,9 @@ void weft_cancel(weft_client_t *self, uint64_t ticket);
 
 /* A stream read by a blocking caller: open, next until a final reply, close (which cancels if it goes on). At
  * most 64 replies wait unread: beyond them the call is cancelled and ends with RESOURCE_EXHAUSTED. One thread
- * per stream. */
+ * per stream; closed before its client is destroyed. */
 typedef struct weft_stream weft_stream_t;
+/* Never blocks; a call that is refused has its final reply at once.  NULL without memory. */
 weft_stream_t *weft_stream_open(weft_client_t *self, const weft_call_t *call);
 /* False when nothing came within timeout_ms; a final reply is given again and again. */
 bool weft_stream_next(weft_stream_t *self, int64_t timeout_ms, weft_reply_t *reply) WEFT_MUST_CHECK;

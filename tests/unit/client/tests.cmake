@@ -1,0 +1,5 @@
+weft_unit(client / freelist LAYERS client session bus wire)
+    weft_unit(client / call_frame LAYERS client session bus wire)
+        weft_unit(client / reply LAYERS client session bus wire)
+            weft_unit(client / client LAYERS client session bus wire)
+                weft_unit(client / stream LAYERS client session bus wire)
