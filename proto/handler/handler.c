@@ -35,6 +35,7 @@ typedef struct {
 
 struct weft_handler {
     const weft_service_t *row;
+    char name[96]; /* of the program; the log keeps it for ever */
     settings_t settings;
     service_t *service;
     pg_config_t database;
@@ -133,7 +134,7 @@ s_make_table(weft_handler_t *self, char *prefetch, size_t prefetch_size)
           .fallback = "86400",
           .help = "seconds that idempotency keys are kept",
           .min = 1,
-          .max = 366 * 86400 },
+          .max = 31622400 /* a leap year */ },
     };
     size_t count = BASE_COUNT;
     memcpy(table, base, sizeof base);
@@ -157,16 +158,12 @@ s_usage_error(const char *what, const char *why)
 static void
 s_configure(weft_handler_t *self, int argc, char **argv)
 {
-    char component[96];
     char prefetch[24];
     char why[256];
     weft_setting_t *table = s_make_table(self, prefetch, sizeof prefetch);
     if (!table)
         s_usage_error("start", "out of memory");
-    /* The log keeps the component's name for ever. */
-    char *name = strdup(weft_format(component, sizeof component, "weft-%s", self->row->name));
-    if (!name)
-        s_usage_error("start", "out of memory");
+    const char *name = weft_format(self->name, sizeof self->name, "weft-%s", self->row->name);
     weft_config_load(name, self->row->summary ? self->row->summary : self->row->name, table, argc, argv, NULL,
                      NULL);
     free(table);

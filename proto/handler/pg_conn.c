@@ -56,7 +56,7 @@ pg_config_init(pg_config_t *self, const char *url, const char *application, char
     self->url = url;
     self->application = application;
     self->prepare = true;
-    self->once_keep_s = 24 * 3600;
+    self->once_keep_s = 86400; /* a day */
     self->reconnects = weft_metric(WEFT_COUNTER, "weft_pg_connects_total", "",
                                    "Connections made to PostgreSQL.");
     self->failures = weft_metric(WEFT_COUNTER, "weft_pg_failures_total", "",

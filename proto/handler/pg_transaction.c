@@ -117,7 +117,7 @@ pg_transaction(weft_request_t *request, weft_run_t body, void *app, bool repeat_
         if (!again || runs == RUNS_MAX || weft_cancelled(request))
             return status;
         /* Those that collided should not meet again at once. */
-        int64_t pause_ms = (int64_t) weft_rng_below(&request->pg->rng, (uint64_t) (10 * runs));
+        int64_t pause_ms = (int64_t) weft_rng_below(&request->pg->rng, 10u * (uint64_t) runs);
         if (weft_wait_cancelled(request, pause_ms))
             return pg_fail_cancelled(request);
         request_clear_result(request);

@@ -12,7 +12,7 @@
 
 #include "handler/pg_conn.h"
 
-#define POOL_STACK_BYTES (1024u * 1024u)
+#define POOL_STACK_BYTES ((size_t) 1024 * 1024)
 
 typedef struct {
     pool_t *pool;
@@ -117,7 +117,7 @@ s_refuse_input(weft_request_t *request, const weft_schema_report_t *report)
 {
     weft_buf_t details;
     msgpack_packer pk;
-    weft_buf_init(&details, 64u * 1024);
+    weft_buf_init(&details, REQUEST_RESULT_MAX);
     msgpack_packer_init(&pk, &details, weft_buf_write);
     msgpack_pack_map(&pk, 1);
     weft_pack_text(&pk, "errors");
