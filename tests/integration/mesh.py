@@ -15,7 +15,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import unittest
 
 PATIENCE = float(os.environ.get("MESH_PATIENCE", "1"))
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -189,12 +191,39 @@ class Mesh:
         process = self.spawn(name, [program(name)] + list(flags), base, ops)
         return process.wait_ready(30.0) if ready else process
 
+    def fake(self, name, *methods, capacity=8, version="1.0.0", registered=True):
+        """Starts fake_worker.py with these methods (names, or maps as in a descriptor)."""
+        descriptor = {"name": name, "version": version,
+                      "methods": [{"name": one} if isinstance(one, str) else one for one in methods]}
+        process = self.spawn("fake", [sys.executable, "-B", ROOT / "tests/integration/fake_worker.py", self.back,
+                                      json.dumps(descriptor), capacity])
+        if registered:
+            def seen():
+                if not process.alive():
+                    raise RuntimeError("fake worker: " + process.text())
+                return self.http("GET", "/v1/services/" + name).status == 200
+            eventually(seen, what="%s is registered" % name)
+        return process
+
     def weft(self, *arguments, text="", timeout=30.0, **env):
         """Runs the CLI against this mesh."""
         base = {key: value for key, value in os.environ.items() if not key.startswith(("WEFT_", "MESH_"))}
         base.update({"WEFT_BROKERS": self.front}, **env)
         return subprocess.run([program("weft"), *arguments], env=base, input=text, capture_output=True, text=True,
                               timeout=timeout * PATIENCE, check=False)
+
+    def outstanding(self, service):
+        """How many requests the broker has handed out to a service: asked of weft.broker, as any client would."""
+        sys.path.insert(0, str(ROOT / "tests/interop"))
+        import client
+        asking = client.Client(self.front)
+        try:
+            services = asking.call("weft.broker", "services", timeout_ms=int(5000 * PATIENCE))["services"]
+            return next(one["outstanding"] for one in services if one["name"] == service)
+        except StopIteration:
+            return 0
+        finally:
+            asking.close()
 
     # ---- HTTP ----
 
@@ -234,22 +263,29 @@ class Mesh:
                 found.append("%s ended by itself with %d" % (process.name, process.popen.returncode))
         return found
 
+    @staticmethod
+    def _stop_all(processes):
+        found = []
+        for process in processes:
+            process.signal(signal.SIGCONT)
+            process.signal(signal.SIGTERM)
+        for process in processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                found.append("%s did not stop on SIGTERM" % process.name)
+                process.kill()
+        return found
+
     def close(self, quiet=False):
         if self.closed:
             return
         self.closed = True
         found = self._complaints()
-        running = [process for process in self.processes if process.alive()]
-        for process in sorted(running, key=lambda one: one.name == "broker"):  # the others take leave of it first
-            process.signal(signal.SIGCONT)
-            process.signal(signal.SIGTERM)
-            try:
-                process.popen.wait(20 * PATIENCE)
-            except subprocess.TimeoutExpired:
-                found.append("%s did not stop on SIGTERM" % process.name)
-                process.kill()
-            if process.expected is None:
-                process.expected = process.popen.returncode
+        alive = [process for process in self.processes if process.alive()]
+        # The broker last: the others take leave of it.
+        found += self._stop_all([process for process in alive if process.name != "broker"])
+        found += self._stop_all([process for process in alive if process.name == "broker"])
         if not found:
             found = self._complaints()
         if found or quiet:
@@ -270,6 +306,98 @@ class Mesh:
                 process.popen.wait()
         if not os.environ.get("MESH_KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class MeshTest(unittest.TestCase):
+    """A test with a mesh of its own, or one for the class where SHARED; it is closed behind it, and a failure shows the
+    logs."""
+
+    PROGRAMS = ("broker", "gateway")  # started first
+    SHARED = False
+
+    @classmethod
+    def setUpClass(cls):
+        if cls.SHARED:
+            cls.begin(cls)
+
+    @classmethod
+    def tearDownClass(cls):
+        if cls.SHARED:
+            cls.mesh.close()
+
+    def begin(self):
+        """Runs on the class where SHARED."""
+        self.mesh = Mesh()
+        for name in self.PROGRAMS:
+            setattr(self, name, self.mesh.start(name))
+
+    def setUp(self):
+        if not self.SHARED:
+            self.addCleanup(lambda: self.mesh._bury())
+            self.begin()
+
+    def tearDown(self):
+        result = self._outcome.result
+        failed = any(getattr(test, "test_case", test) is self for test, _ in result.failures + result.errors)
+        if self.SHARED and failed:
+            self.mesh.show_logs()
+        elif not self.SHARED:
+            self.mesh.close(quiet=failed)
+
+    def problem(self, reply, status, code=None, kind=None):
+        """Asserts that a reply is a problem of RFC 9457 as documented; returns it."""
+        self.assertEqual(reply.status, status, reply)
+        self.assertEqual(reply.headers["Content-Type"].split(";")[0], "application/problem+json", reply)
+        problem = reply.json
+        for key in ("type", "title", "status", "detail", "code", "request_id"):
+            self.assertIn(key, problem)
+        self.assertEqual(problem["status"], status)
+        self.assertEqual(problem["request_id"], reply.headers["X-Request-Id"])
+        if code:
+            self.assertEqual(problem["code"], code, problem)
+        if kind:
+            self.assertTrue(problem["type"].endswith(kind), problem)
+        return problem
+
+
+class Load:
+    """Threads that send requests without a pause; counts statuses.  `send` makes one request on a connection that it may
+    keep and returns the status; an exception counts under its name."""
+
+    def __init__(self, mesh, send, threads=8):
+        self.mesh, self.send, self.stopping = mesh, send, False
+        self.results = []  # (monotonic time, status or name of an exception)
+        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self):
+        connection = self.mesh.connection()
+        while not self.stopping:
+            try:
+                reply = self.send(connection)
+                outcome = reply.status
+                if reply.headers.get("Connection", "").lower() == "close":
+                    connection.close()
+            except (OSError, http.client.HTTPException) as error:
+                outcome = type(error).__name__
+                connection.close()
+                time.sleep(0.01)  # no request was made: do not spin
+            self.results.append((time.monotonic(), outcome))
+        connection.close()
+
+    def counts(self, since=0.0):
+        counts = {}
+        for at, outcome in list(self.results):
+            if at >= since:
+                counts[outcome] = counts.get(outcome, 0) + 1
+        return counts
+
+    def stop(self):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join(60 * PATIENCE)
+        return self.counts()
 
 
 class Database:

@@ -13,20 +13,18 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "integration")]
 from client import (BYE, CANCEL, PARTIAL, PING, PONG, READY, REPLY, REQUEST, WHO, Client, Lost, WeftError, encode,  # noqa: E402
                     uint32)
-from mesh import PATIENCE, Mesh, eventually  # noqa: E402
+from mesh import PATIENCE, MeshTest, eventually  # noqa: E402
 
 OK, CANCELLED, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE = 0, 1, 3, 4, 5, 12, 14
 
 
-class Interop(unittest.TestCase):
-    def setUp(self):
-        self.mesh = Mesh()
-        self.broker = self.mesh.start("broker")
-        self.client = Client(self.mesh.front)
+class Interop(MeshTest):
+    PROGRAMS = ("broker",)
 
-    def tearDown(self):
-        self.client.socket.close(0)
-        self.mesh.close(quiet=any(error for _, error in getattr(self._outcome, "errors", [])))
+    def setUp(self):
+        super().setUp()
+        self.client = Client(self.mesh.front)
+        self.addCleanup(lambda: self.client.socket.close(0))
 
     def worker(self, *arguments):
         process = self.mesh.spawn("py", ["/usr/bin/python3", str(HERE / "worker.py"), self.mesh.back, *arguments])

@@ -1,0 +1,89 @@
+"""fake_worker - a worker whose descriptor is given and whose methods behave by their name; for what no good handler does.
+
+fake_worker.py ENDPOINT DESCRIPTOR_JSON [CAPACITY]"""
+import json
+import os
+import pathlib
+import signal
+import sys
+
+import msgpack
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "interop"))
+import worker as plain  # noqa: E402
+
+
+class Answer:
+    """A result with meta; `raw`: bytes that go out in the place of the encoded body."""
+
+    def __init__(self, body=None, meta=None, raw=None):
+        self.body, self.meta, self.raw = body, meta or {}, raw
+
+
+class Worker(plain.Worker):
+    def _answer(self, kind, id, status, body, meta=None):
+        if isinstance(body, Answer):
+            encoded = body.raw if body.raw is not None else msgpack.packb(body.body)
+            self.socket.send(plain.encode(kind, id, bytes([status]), self._load(), msgpack.packb(body.meta), encoded))
+        else:
+            super()._answer(kind, id, status, body, meta)
+
+
+def created(body, request):
+    return Answer(body, {"http.status": "201", "http.location": "/v1/things/7", "handler_us": "1500", "wait_us": "20"})
+
+
+def strange(body, request):
+    return Answer(body, {"http.status": "302", "http.location": "/x\r\nSet-Cookie: a=b", "x": "\r\n\r\n"})
+
+
+def empty(body, request):
+    return Answer(None, {"http.status": "204"})
+
+
+def garbage(body, request):
+    return Answer(raw=b"\xc1")
+
+
+def intkeys(body, request):
+    return Answer(raw=b"\x81\x01\x02")
+
+
+def nan(body, request):
+    return float("nan")
+
+
+def binary(body, request):
+    return {"bin": b"\x00\xff\xfe", "at": msgpack.Timestamp(1700000000, 500000000), "u": 2 ** 64 - 1}
+
+
+def exhausted(body, request):
+    raise plain.Fail(8, "you may do this once a day")
+
+
+def silent(body, request):
+    while True:
+        yield None
+
+
+def flood(body, request):
+    for n in range(body.get("count", 1000)):
+        yield {"n": n, "pad": "x" * body.get("pad", 10000)}
+        if request.cancelled:
+            raise plain.Fail(1, "cancelled")
+
+
+def who(body, request):
+    return {"version": worker.descriptor["version"], "pid": os.getpid(), "input": body, "meta": request.meta}
+
+
+if __name__ == "__main__":
+    descriptor = json.loads(sys.argv[2])
+    methods = {f.__name__: f for f in (created, strange, empty, garbage, intkeys, nan, binary, exhausted, silent, flood,
+                                       who, plain.echo, plain.info, plain.fail, plain.count, plain.wait, plain.die)}
+    names = [method["name"] for method in descriptor.get("methods", [])]
+    worker = Worker(sys.argv[1], descriptor["name"], {name: methods.get(name, who) for name in names},
+                    capacity=int(sys.argv[3]) if len(sys.argv) > 3 else 8)
+    worker.descriptor.update(descriptor)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(worker, "stopping", True))
+    worker.run()

@@ -1,0 +1,7 @@
+include(integration/python.cmake)
+weft_python_test(integration/path)
+weft_python_test(integration/http)
+weft_python_test(integration/registry)
+weft_python_test(integration/streams)
+weft_python_test(integration/failure TIMEOUT 600)
+weft_python_test(integration/hostile)
