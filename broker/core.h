@@ -42,6 +42,8 @@ struct dispatcher {
     void *context;
     int64_t now; /* of the call at hand, microseconds */
     int64_t started_at;
+    int64_t ticked_at;
+    bool watchful; /* peers were known at the last tick: the next was wanted soon */
     bool draining;
     bool left;
     slab_t slab;

@@ -4,8 +4,12 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include <weft/log.h>
+
 #include "broker/core.h"
 #include "broker/loss.h"
+
+enum { TURNS_IN_SILENCE = 4 }; /* it wants to be called this often within silence_ms */
 
 const dispatcher_config_t DISPATCHER_DEFAULTS = {
     .epoch = 1,
@@ -235,20 +239,46 @@ s_due(dispatcher_t *self, deadline_t *deadline)
     }
 }
 
+/* Nobody was silent while this process was stopped: what the peers said lies unread in the sockets. */
+static void
+s_excuse(dispatcher_t *self, int64_t away_us)
+{
+    core_count(self, COUNT_AWAY);
+    weft_log_warning("the broker did not run for a while", WEFT_INT("ms", away_us / 1000));
+    LIST_EACH(link, next, &self->peers.client_list)
+    {
+        client_t *client = LIST_ITEM(link, client_t, peers_link);
+        client->last_at = client->last_at + away_us < self->now ? client->last_at + away_us : self->now;
+    }
+    LIST_EACH(link, next, &self->peers.worker_list)
+    {
+        worker_t *worker = LIST_ITEM(link, worker_t, peers_link);
+        worker->last_at = worker->last_at + away_us < self->now ? worker->last_at + away_us : self->now;
+    }
+}
+
 int64_t
 dispatcher_tick(dispatcher_t *self, int64_t now_us)
 {
     deadline_t *deadline;
     if (self->left)
         return INT64_MAX;
+    int64_t turn_us = (int64_t) self->config.silence_ms * 1000 / TURNS_IN_SILENCE;
     self->now = now_us;
     if (self->started_at == 0)
         self->started_at = now_us;
+    else if (now_us - self->ticked_at > 2 * turn_us && self->watchful)
+        s_excuse(self, now_us - self->ticked_at);
+    self->ticked_at = now_us;
     while ((deadline = deadlines_pop(&self->deadlines, now_us)) != NULL) {
         s_due(self, deadline);
         loss_settle(self);
     }
-    return deadlines_next(&self->deadlines);
+    /* While there are peers it wants to be called now and then, so that a longer gap means that it was
+     * stopped. */
+    int64_t next_us = deadlines_next(&self->deadlines);
+    self->watchful = self->peers.clients.count + self->peers.workers.count > 0;
+    return self->watchful && next_us > now_us + turn_us ? now_us + turn_us : next_us;
 }
 
 /* ---- leaving */

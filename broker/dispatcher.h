@@ -51,7 +51,9 @@ void dispatcher_destroy(dispatcher_t **self_p);
  * not counted); not 1 is malformed. */
 void dispatcher_receive(dispatcher_t *self, peer_t from, zmq_msg_t *frame, unsigned parts, int64_t now_us);
 
-/* Does what is due and returns when to call again (mono microseconds; INT64_MAX: never). */
+/* Does what is due and returns when to call again (mono microseconds; INT64_MAX: never).  While it knows
+ * peers it wants to be called four times per silence_ms at least: a gap of more than half of that means that
+ * this process was stopped, and does not count as silence of its peers. */
 int64_t dispatcher_tick(dispatcher_t *self, int64_t now_us);
 
 /* Leaving: DRAIN to all; new requests are refused with UNAVAILABLE, executed "no"; what is held is finished.

@@ -164,6 +164,27 @@ test_silent_worker_is_lost_after_four_seconds(void **state)
     harness_free(h);
 }
 
+/* SIGSTOP, a paused virtual machine: the peers' heartbeats lie unread in the sockets. */
+static void
+test_time_in_which_the_broker_was_stopped_is_not_silence(void **state)
+{
+    (void) state;
+    harness_t *h = s_new();
+    harness_ready(h, 1, "notes", "get", 4);
+    harness_say(h, FRONT, 5, WEFT_PING, 1, 0);
+    harness_request(h, 5, 1, "notes", "get", 60000);
+    harness_wait(h, 1500);
+    h->now_us += 10000000;
+    harness_wait(h, 2499);
+    assert_int_equal(dispatcher_workers(h->dispatcher), 1);
+    assert_int_equal(dispatcher_clients(h->dispatcher), 1);
+    assert_int_equal(harness_counter(h, "away", ""), 1);
+    harness_wait(h, 1);
+    assert_int_equal(dispatcher_workers(h->dispatcher), 0);
+    assert_int_equal(dispatcher_clients(h->dispatcher), 0);
+    harness_free(h);
+}
+
 static void
 test_worker_that_answers_probes_stays(void **state)
 {
@@ -266,6 +287,7 @@ main(void)
         cmocka_unit_test(test_cancelled_request_of_a_lost_worker_is_not_retried),
         cmocka_unit_test(test_late_reply_of_a_lost_worker_finds_nothing),
         cmocka_unit_test(test_silent_worker_is_lost_after_four_seconds),
+        cmocka_unit_test(test_time_in_which_the_broker_was_stopped_is_not_silence),
         cmocka_unit_test(test_worker_that_answers_probes_stays),
         cmocka_unit_test(test_dead_connection_of_a_worker_is_found_by_a_probe),
         cmocka_unit_test(test_vanished_client_is_found_by_a_probe_and_its_requests_cancelled),
