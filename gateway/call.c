@@ -308,10 +308,8 @@ call_run(exchange_t *self, const method_t *method)
         return;
     }
     self->submitted_us = weft_mono_us();
-    weft_status_t status = WEFT_RESOURCE_EXHAUSTED;
-    if (waiter_begin(&slot->waiter, false)) {
-        status = weft_submit(gateway->client, &call, waiter_on_reply, &slot->waiter, &ticket);
-    }
+    waiter_begin(&slot->waiter, false);
+    weft_status_t status = weft_submit(gateway->client, &call, waiter_on_reply, &slot->waiter, &ticket);
     if (status != WEFT_OK) {
         bool overload = status == WEFT_RESOURCE_EXHAUSTED;
         exchange_refuse(self, overload ? 503 : 413, status, overload ? "overload" : "message-too-large",

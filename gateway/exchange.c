@@ -2,11 +2,11 @@
 #include "gateway/exchange.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 #define HEAD_ROOM 1536 /* bytes in front of the body for the head */
 #define LOCATION_MAX 768
+#define CHUNK_ROOM 20 /* 16 digits, CR LF */
 
 static void
 s_write(exchange_t *self, const char *data, size_t size)
@@ -267,28 +267,44 @@ exchange_open(exchange_t *self, const char *content_type)
     return !self->broken;
 }
 
-bool
-exchange_chunk(exchange_t *self, weft_span_t bytes)
+weft_buf_t *
+exchange_chunk(exchange_t *self)
 {
-    if (bytes.size == 0 || self->head_only) {
+    weft_buf_t *out = &self->slot->out;
+    weft_buf_reset(out);
+    if (weft_buf_reserve(out, CHUNK_ROOM)) {
+        out->size = CHUNK_ROOM;
+    }
+    return out;
+}
+
+size_t
+exchange_chunk_size(const exchange_t *self)
+{
+    return self->slot->out.size > CHUNK_ROOM ? self->slot->out.size - CHUNK_ROOM : 0;
+}
+
+bool
+exchange_flush(exchange_t *self)
+{
+    weft_buf_t *out = &self->slot->out;
+    size_t size = exchange_chunk_size(self);
+    size_t from = CHUNK_ROOM;
+    if (size == 0) {
         return !self->broken; /* an empty chunk would end the body */
     }
-    self->sent += bytes.size;
-    if (s_is_old(self)) {
-        s_write(self, bytes.data, bytes.size);
-        return !self->broken;
+    self->sent += size;
+    if (!s_is_old(self)) {
+        char line[CHUNK_ROOM + 1];
+        int n = snprintf(line, sizeof line, "%zx\r\n", size);
+        from -= (size_t) n;
+        memcpy(out->data + from, line, (size_t) n);
+        weft_buf_add(out, "\r\n", 2);
     }
-    /* One write: size line, bytes, line end. */
-    weft_buf_t *chunk = &self->slot->meta;
-    weft_buf_reset(chunk);
-    chunk->max = bytes.size + 32;
-    weft_buf_addf(chunk, "%zx\r\n", bytes.size);
-    weft_buf_add(chunk, bytes.data, bytes.size);
-    weft_buf_add_text(chunk, "\r\n");
-    if (chunk->failed) {
-        self->broken = true;
+    if (out->failed) {
+        self->broken = self->close = true;
     }
-    s_write(self, chunk->data, chunk->size);
+    s_write(self, out->data + from, out->size - from);
     return !self->broken;
 }
 

@@ -39,7 +39,12 @@ void exchange_options(exchange_t *self, const char *allow);
 /* Streams: a head without length, then chunks (plain bytes to an HTTP/1.0 client, whose connection ends
  * behind them).  False when the client is gone. */
 bool exchange_open(exchange_t *self, const char *content_type);
-bool exchange_chunk(exchange_t *self, weft_span_t bytes);
+/* Empties slot->out but for the room of a chunk's size line: append to it, then flush. */
+weft_buf_t *exchange_chunk(exchange_t *self);
+/* Bytes appended since. */
+size_t exchange_chunk_size(const exchange_t *self);
+/* Sends them with one write; nothing when there are none. */
+bool exchange_flush(exchange_t *self);
 void exchange_end_chunks(exchange_t *self);
 
 #endif

@@ -83,6 +83,7 @@ s_on_connection(const struct mg_connection *connection, void **connection_data)
     *connection_data = NULL;
     slot->socket = -2;
     slot->connected = true;
+    slot->refused = false;
     int open = atomic_fetch_add(&self->connections, 1) + 1;
     weft_metric_add(gateway->stats.connections, 1);
     slot->over_limit = open > gateway->settings.threads;
@@ -163,6 +164,7 @@ s_on_error(struct mg_connection *connection, int status, const char *message)
         return 1;
     }
     s_begin(&exchange, connection);
+    exchange.slot->refused = true;
     dispatch_refused(&exchange, status);
     atomic_fetch_sub(&exchange.gateway->in_flight, 1);
     return 0;
@@ -175,7 +177,8 @@ s_on_connection_close(const struct mg_connection *connection)
 {
     const struct mg_request_info *info = mg_get_request_info(connection);
     slot_t *slot = mg_get_thread_pointer(connection);
-    if (slot->connected && info && info->request_uri && info->http_version && !info->local_uri) {
+    if (slot->connected && !slot->refused && info && info->request_uri && info->http_version &&
+        !info->local_uri) {
         exchange_t exchange;
         /* Const says "do not write": the socket is still open here, and nothing else writes to it. */
         s_begin(&exchange, (struct mg_connection *) (uintptr_t) connection);

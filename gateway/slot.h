@@ -51,6 +51,7 @@ typedef struct slot {
 
     /* Of the connection at hand. */
     bool connected;
+    bool refused;    /* civetweb could not parse it: the answer is given */
     bool over_limit; /* admitted only to be told 503 */
     int socket;      /* -2: not looked for, -1: not found */
 } slot_t;

@@ -6,7 +6,8 @@
 #include "gateway/accept.h"
 #include "gateway/call.h"
 
-#define FIRST_MS 1000 /* so long an error may still become an ordinary response; then the head is sent */
+#define FIRST_MS 1000     /* so long an error may still become an ordinary response; then the head is sent */
+#define BATCH (64 * 1024) /* bytes of partials that go out with one write */
 #define COLLECT_MAX (1024 * 1024) /* bytes of a collected stream */
 #define SLICE_MS 500              /* how soon a stream notices that the gateway leaves */
 
@@ -62,16 +63,13 @@ s_finish_collected(stream_t *self, weft_span_t result)
     exchange_send(exchange, 200, "application/json", (weft_span_t){ NULL, 0 });
 }
 
-/* Sends one value.  `event`: of SSE, NULL for a partial. */
+/* Appends one value to the chunk in the making.  `event`: of SSE, NULL for a partial. */
 static bool
-s_send(stream_t *self, const char *event, weft_span_t value)
+s_append(stream_t *self, const char *event, weft_span_t value)
 {
     weft_buf_t *out = &self->exchange->slot->out;
     weft_json_error_t error;
-    if (self->form == ACCEPT_JSON) {
-        return s_collect(self, value);
-    }
-    weft_buf_reset(out);
+    size_t before = out->size;
     if (self->form == ACCEPT_SSE) {
         if (event) {
             weft_buf_addf(out, "event: %s\n", event);
@@ -80,10 +78,17 @@ s_send(stream_t *self, const char *event, weft_span_t value)
     }
     /* Our JSON has no line ends in it. */
     if (weft_mp_to_json(value, out, &error) != WEFT_OK) {
+        out->size = before; /* what came before it is still sent */
         return false;
     }
     weft_buf_add_text(out, self->form == ACCEPT_SSE ? "\n\n" : "\n");
-    return !out->failed && s_open(self) && exchange_chunk(self->exchange, weft_buf_span(out));
+    return !out->failed;
+}
+
+static bool
+s_flush(stream_t *self)
+{
+    return s_open(self) && exchange_flush(self->exchange);
 }
 
 static void
@@ -94,12 +99,11 @@ s_fail(stream_t *self, problem_t *problem)
         exchange_fail(exchange, problem);
         return;
     }
-    weft_buf_t *out = &exchange->slot->out;
-    weft_buf_reset(out);
+    weft_buf_t *out = exchange_chunk(exchange);
     problem->request_id = exchange->slot->trace.request_id;
     weft_buf_add_text(out, self->form == ACCEPT_SSE ? "event: error\ndata: " : "{\"problem\":");
     if (problem_write(problem, out) && weft_buf_add_text(out, self->form == ACCEPT_SSE ? "\n\n" : "}\n")) {
-        exchange_chunk(exchange, weft_buf_span(out));
+        exchange_flush(exchange);
         exchange_end_chunks(exchange);
     }
 }
@@ -120,7 +124,8 @@ s_finish(stream_t *self, const weft_reply_t *reply)
         return;
     }
     bool nil = reply->body.size == 1 && (unsigned char) reply->body.data[0] == 0xc0;
-    if ((self->form == ACCEPT_SSE || !nil) && !s_send(self, "done", reply->body) && !self->exchange->broken) {
+    exchange_chunk(self->exchange);
+    if ((self->form == ACCEPT_SSE || !nil) && !s_append(self, "done", reply->body)) {
         problem = (problem_t){ .http = 500,
                                .code = WEFT_INTERNAL,
                                .kind = "reply-not-json",
@@ -129,12 +134,42 @@ s_finish(stream_t *self, const weft_reply_t *reply)
         s_fail(self, &problem);
         return;
     }
-    if (s_open(self)) {
+    if (s_flush(self)) {
         exchange_end_chunks(self->exchange);
     }
 }
 
-/* Why the gateway itself ends the stream; NULL: it goes on. */
+/* Sends a partial and all that wait behind it, with one write.  The final reply, if it comes along, is given
+ * back in *last.  NULL, or why the stream cannot go on. */
+static const char *
+s_forward(stream_t *self, weft_reply_t *reply, weft_reply_t *last)
+{
+    exchange_t *exchange = self->exchange;
+    bool ok = true;
+    if (self->form != ACCEPT_JSON) {
+        exchange_chunk(exchange);
+    }
+    for (;;) {
+        ok = self->form == ACCEPT_JSON ? s_collect(self, reply->body) : s_append(self, NULL, reply->body);
+        weft_reply_fini(reply);
+        if (!ok || (self->form != ACCEPT_JSON && exchange_chunk_size(exchange) >= BATCH) ||
+            !waiter_take(&exchange->slot->waiter, reply)) {
+            break;
+        }
+        if (reply->final) {
+            *last = *reply;
+            break;
+        }
+    }
+    if (self->form != ACCEPT_JSON) {
+        (void) s_flush(self); /* its failure is exchange->broken */
+    }
+    return ok                ? NULL
+           : self->too_large ? "the stream is too large for one document: accept application/x-ndjson"
+                             : "a partial result cannot be written as JSON";
+}
+
+/* Until the final reply (NULL, and *last has it), or why the gateway itself ends the stream. */
 static const char *
 s_pump(stream_t *self, weft_reply_t *last, bool *hangup)
 {
@@ -148,19 +183,16 @@ s_pump(stream_t *self, weft_reply_t *last, bool *hangup)
         }
         switch (waiter_next(&slot->waiter, SLICE_MS, call_find_socket, exchange, &reply)) {
         case WAITER_REPLY:
+            *last = reply;
             if (reply.final) {
-                *last = reply;
                 return NULL;
             }
-            bool sent = s_send(self, NULL, reply.body);
-            weft_reply_fini(&reply);
+            const char *why = s_forward(self, &reply, last);
             sent_at_ms = weft_mono_ms();
-            if (!sent && !exchange->broken) {
-                return self->too_large
-                           ? "the stream is too large for one document: accept application/x-ndjson"
-                           : "a partial result cannot be written as JSON";
+            if (last->final || why) {
+                return last->final ? NULL : why;
             }
-            *hangup = !sent;
+            *hangup = exchange->broken;
             break;
         case WAITER_HANGUP:
             *hangup = true;
@@ -174,7 +206,8 @@ s_pump(stream_t *self, weft_reply_t *last, bool *hangup)
             }
             if (self->form == ACCEPT_SSE && weft_mono_ms() - sent_at_ms >= GATEWAY_PING_MS) {
                 sent_at_ms = weft_mono_ms();
-                *hangup = !s_open(self) || !exchange_chunk(exchange, WEFT_SPAN(": ping\n\n"));
+                weft_buf_add_text(exchange_chunk(exchange), ": ping\n\n");
+                *hangup = !s_flush(self);
             }
             break;
         }
@@ -192,10 +225,8 @@ s_run(stream_t *self, const weft_call_t *call)
     waiter_t *waiter = &exchange->slot->waiter;
     uint64_t ticket;
     exchange->submitted_us = weft_mono_us();
-    weft_status_t status = WEFT_RESOURCE_EXHAUSTED;
-    if (waiter_begin(waiter, true)) {
-        status = weft_submit(gateway->client, call, waiter_on_reply, waiter, &ticket);
-    }
+    waiter_begin(waiter, true);
+    weft_status_t status = weft_submit(gateway->client, call, waiter_on_reply, waiter, &ticket);
     if (status != WEFT_OK) {
         exchange_refuse(exchange, 503, status, "overload", "the call could not be sent");
         return;

@@ -13,6 +13,7 @@
 
 #include <weft/clock.h>
 
+#define RING_KEEP 64   /* partials that a stream's ring begins with */
 #define PATIENCE_MS 20 /* on the futex, before the socket is watched as well */
 
 /* BUSY -thread sleeps-> FUTEX -patience ends-> POLL;  any -a reply came-> SIGNAL -thread looks-> BUSY */
@@ -36,22 +37,43 @@ waiter_fini(waiter_t *self)
     pthread_mutex_destroy(&self->lock);
 }
 
-bool
+void
 waiter_begin(waiter_t *self, bool stream)
 {
-    if (stream && !self->replies) {
-        self->replies = calloc(WAITER_REPLIES_MAX, sizeof *self->replies);
-        if (!self->replies) {
-            return false;
-        }
-    }
-    if (!stream && self->replies) {
+    if (self->capacity > RING_KEEP || (!stream && self->replies)) {
         free(self->replies);
         self->replies = NULL;
+        self->capacity = 0;
     }
     self->first = self->count = 0;
+    self->bytes = 0;
+    self->stream = stream;
     self->ended = self->overflow = false;
     atomic_store(&self->state, BUSY);
+}
+
+/* Room for one more partial.  False when a bound is reached or memory ended. */
+static bool
+s_make_room(waiter_t *self, size_t size)
+{
+    if (self->count == WAITER_REPLIES_MAX || size > WAITER_BYTES_MAX - self->bytes) {
+        return false;
+    }
+    if (self->count < self->capacity) {
+        return true;
+    }
+    uint32_t capacity = self->capacity ? self->capacity * 2 : RING_KEEP;
+    weft_reply_t *replies = malloc(capacity * sizeof *replies);
+    if (!replies) {
+        return false;
+    }
+    for (uint32_t i = 0; i < self->count; i++) {
+        replies[i] = self->replies[(self->first + i) % self->capacity];
+    }
+    free(self->replies);
+    self->replies = replies;
+    self->capacity = capacity;
+    self->first = 0;
     return true;
 }
 
@@ -64,11 +86,13 @@ waiter_on_reply(void *context, weft_reply_t *reply)
         self->last = *reply;
         self->ended = true;
         memset(reply, 0, sizeof *reply);
-    } else if (self->replies && self->count < WAITER_REPLIES_MAX) {
-        self->replies[(self->first + self->count++) % WAITER_REPLIES_MAX] = *reply;
-        memset(reply, 0, sizeof *reply);
-    } else {
-        self->overflow = self->replies != NULL;
+    } else if (self->stream) {
+        self->overflow = self->overflow || !s_make_room(self, reply->body.size);
+        if (!self->overflow) {
+            self->replies[(self->first + self->count++) % self->capacity] = *reply;
+            self->bytes += reply->body.size;
+            memset(reply, 0, sizeof *reply);
+        }
     }
     int event_fd = self->event_fd;
     pthread_mutex_unlock(&self->lock);
@@ -83,6 +107,15 @@ waiter_on_reply(void *context, weft_reply_t *reply)
     }
 }
 
+static void
+s_pop(waiter_t *self, weft_reply_t *reply)
+{
+    *reply = self->replies[self->first];
+    self->first = (self->first + 1) % self->capacity;
+    self->count--;
+    self->bytes -= reply->body.size;
+}
+
 /* Takes what there is. */
 static bool
 s_take(waiter_t *self, weft_reply_t *reply, waiter_event_t *event)
@@ -91,9 +124,7 @@ s_take(waiter_t *self, weft_reply_t *reply, waiter_event_t *event)
     pthread_mutex_lock(&self->lock);
     *event = WAITER_REPLY;
     if (self->count > 0) {
-        *reply = self->replies[self->first];
-        self->first = (self->first + 1) % WAITER_REPLIES_MAX;
-        self->count--;
+        s_pop(self, reply);
     } else if (self->overflow) {
         *event = WAITER_OVERFLOW;
     } else if (self->ended) {
@@ -104,6 +135,13 @@ s_take(waiter_t *self, weft_reply_t *reply, waiter_event_t *event)
     }
     pthread_mutex_unlock(&self->lock);
     return taken;
+}
+
+bool
+waiter_take(waiter_t *self, weft_reply_t *reply)
+{
+    waiter_event_t event;
+    return s_take(self, reply, &event) && event == WAITER_REPLY;
 }
 
 /* Sleeps until a reply came (true) or the time is over. */
@@ -206,9 +244,9 @@ waiter_end(waiter_t *self)
         pthread_mutex_lock(&self->lock);
         ended = self->ended;
         while (self->count > 0) {
-            weft_reply_fini(&self->replies[self->first]);
-            self->first = (self->first + 1) % WAITER_REPLIES_MAX;
-            self->count--;
+            weft_reply_t reply;
+            s_pop(self, &reply);
+            weft_reply_fini(&reply);
         }
         pthread_mutex_unlock(&self->lock);
         if (ended) {

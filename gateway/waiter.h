@@ -11,7 +11,10 @@
 
 #include <weft/client.h>
 
-#define WAITER_REPLIES_MAX 64 /* partials that wait unread; beyond them the stream is too slow and ends */
+/* Partials that wait unread: a producer may be faster for a while.  Beyond either bound the stream is read
+ * too slowly and ends. */
+#define WAITER_REPLIES_MAX 65536
+#define WAITER_BYTES_MAX (4u * 1024 * 1024)
 
 /* Its memory must outlive the client: the bus thread may look at `state` shortly after the final reply was
  * taken. */
@@ -19,11 +22,13 @@ typedef struct {
     _Atomic uint32_t state;
     int event_fd;          /* -1 until the first slow call */
     pthread_mutex_t lock;  /* of all below */
-    weft_reply_t *replies; /* ring; made for the first stream */
-    uint32_t first, count;
+    weft_reply_t *replies; /* ring, grown on demand */
+    uint32_t capacity, first, count;
+    size_t bytes; /* of bodies in the ring */
+    bool stream;
     weft_reply_t last; /* the final reply */
     bool ended;
-    bool overflow;
+    bool overflow; /* from then on partials are dropped: no gap in what is read */
 } waiter_t;
 
 /* False when memory ended. */
@@ -31,7 +36,7 @@ bool waiter_init(waiter_t *self);
 void waiter_fini(waiter_t *self);
 
 /* Before each call.  Streams keep partials, other calls drop them. */
-bool waiter_begin(waiter_t *self, bool stream) WEFT_MUST_CHECK;
+void waiter_begin(waiter_t *self, bool stream);
 /* The callback for weft_submit; context is the waiter.  Runs on the bus thread. */
 void waiter_on_reply(void *self, weft_reply_t *reply);
 
@@ -42,6 +47,9 @@ typedef enum { WAITER_REPLY, WAITER_OVERFLOW, WAITER_HANGUP, WAITER_TIMEOUT } wa
  * WAITER_OVERFLOW: partials were dropped, cancel the call. */
 waiter_event_t waiter_next(waiter_t *self, int timeout_ms, int (*find_socket)(void *context), void *context,
                            weft_reply_t *reply) WEFT_MUST_CHECK;
+
+/* The same without waiting: false when nothing is there, or an overflow. */
+bool waiter_take(waiter_t *self, weft_reply_t *reply) WEFT_MUST_CHECK;
 
 /* Waits until the final reply is there (after weft_cancel) and frees everything. */
 void waiter_end(waiter_t *self);
