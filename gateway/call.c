@@ -296,6 +296,26 @@ s_answer(exchange_t *self, const weft_reply_t *reply)
     exchange_send(self, http, "application/json", location);
 }
 
+/* The caller is gone, or the gateway must go. */
+static void
+s_give_up(exchange_t *self, waiter_event_t event, uint64_t ticket)
+{
+    weft_cancel(self->gateway->client, ticket);
+    waiter_end(&self->slot->waiter);
+    if (event == WAITER_HANGUP) {
+        weft_metric_add(self->gateway->stats.hangups, 1);
+        self->status = 499;
+        self->broken = self->close = true;
+        return;
+    }
+    problem_t problem = { .http = 503,
+                          .code = WEFT_UNAVAILABLE,
+                          .kind = "leaving",
+                          .detail = WEFT_SPAN("the gateway left before the call ended"),
+                          .executed_maybe = true };
+    exchange_fail(self, &problem);
+}
+
 void
 call_run(exchange_t *self, const method_t *method)
 {
@@ -316,12 +336,12 @@ call_run(exchange_t *self, const method_t *method)
                         overload ? "too many calls are open" : "the call does not fit into one message");
         return;
     }
-    if (waiter_next(&slot->waiter, -1, call_find_socket, self, &reply) != WAITER_REPLY) {
-        weft_metric_add(gateway->stats.hangups, 1);
-        weft_cancel(gateway->client, ticket);
-        waiter_end(&slot->waiter);
-        self->status = 499;
-        self->broken = self->close = true;
+    waiter_event_t event;
+    do {
+        event = waiter_next(&slot->waiter, -1, call_find_socket, self, &reply);
+    } while (event == WAITER_INTERRUPTED && gateway_phase(gateway) < GATEWAY_STOPPED);
+    if (event != WAITER_REPLY) {
+        s_give_up(self, event, ticket);
         return;
     }
     self->replied_us = weft_mono_us();

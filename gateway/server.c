@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <weft/log.h>
 
@@ -12,6 +13,7 @@
 
 /* Threads beyond the connection limit: they tell those who come on top that there is no room. */
 #define RESERVE_THREADS 16
+#define STOP_MS 1000      /* for the last answers, when the time to drain is over */
 #define RESERVE_MS 500    /* such a connection has so long to send its request */
 #define EVICT_IDLE_MS 100 /* an idle connection that younger ones may take the place of */
 
@@ -268,6 +270,12 @@ server_stop(server_t *self)
 {
     if (self->context) {
         watchdog_hurry(self->watchdog, self->master);
+        /* Calls that still wait are told so: behind mg_stop nothing can be written. */
+        int64_t until_ms = weft_mono_ms() + STOP_MS;
+        while (atomic_load(&self->gateway->in_flight) > 0 && weft_mono_ms() < until_ms) {
+            const struct timespec moment = { .tv_nsec = 2000000 };
+            nanosleep(&moment, NULL);
+        }
         mg_stop(self->context);
         self->context = NULL;
     }

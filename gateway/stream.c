@@ -200,6 +200,8 @@ s_pump(stream_t *self, weft_reply_t *last, bool *hangup)
         case WAITER_OVERFLOW:
             weft_metric_add(exchange->gateway->stats.slow_streams, 1);
             return "the stream is read too slowly";
+        case WAITER_INTERRUPTED:
+            break;
         case WAITER_TIMEOUT:
             if (!self->open && self->form != ACCEPT_JSON && weft_mono_ms() - sent_at_ms >= FIRST_MS) {
                 *hangup = !s_open(self);

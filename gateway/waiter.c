@@ -193,6 +193,8 @@ s_watch(waiter_t *self, int timeout_ms, int socket)
         (void) !read(self->event_fd, &count, sizeof count);
     } else if (rc > 0 && fds[1].revents) {
         event = WAITER_HANGUP;
+    } else if (rc < 0) {
+        event = WAITER_INTERRUPTED;
     }
     expected = POLL;
     return atomic_compare_exchange_strong(&self->state, &expected, BUSY) ? event : WAITER_REPLY;
@@ -225,7 +227,7 @@ waiter_next(waiter_t *self, int timeout_ms, int (*find_socket)(void *context), v
             }
         } else {
             event = s_watch(self, left_ms, find_socket ? find_socket(context) : -1);
-            if (event == WAITER_HANGUP ||
+            if (event == WAITER_HANGUP || event == WAITER_INTERRUPTED ||
                 (event == WAITER_TIMEOUT && timeout_ms >= 0 && weft_mono_ms() >= until_ms)) {
                 return event;
             }

@@ -40,7 +40,13 @@ void waiter_begin(waiter_t *self, bool stream);
 /* The callback for weft_submit; context is the waiter.  Runs on the bus thread. */
 void waiter_on_reply(void *self, weft_reply_t *reply);
 
-typedef enum { WAITER_REPLY, WAITER_OVERFLOW, WAITER_HANGUP, WAITER_TIMEOUT } waiter_event_t;
+typedef enum {
+    WAITER_REPLY,
+    WAITER_OVERFLOW, /* partials were dropped: cancel the call */
+    WAITER_HANGUP,   /* the client is gone */
+    WAITER_TIMEOUT,
+    WAITER_INTERRUPTED /* by a signal, from a call that takes longer: look whether to go on */
+} waiter_event_t;
 
 /* Waits at most timeout_ms (-1: for ever) for the next reply, which the caller then owns.  `find_socket` is
  * asked for the client's socket when the wait has taken longer than a moment; it may answer -1.
