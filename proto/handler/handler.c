@@ -25,7 +25,7 @@ typedef struct {
     const char *ops;
     const char *keys;
     int64_t threads;
-    int64_t prefetch; /* -1: by the number of threads */
+    int64_t prefetch; /* -1: as capacity.h finds */
     int64_t drain_ms;
     const char *database_url;
     const char *migrations;
@@ -91,7 +91,7 @@ s_make_table(weft_handler_t *self, char *prefetch, size_t prefetch_size)
           .type = WEFT_SETTING_INT,
           .value = &to->prefetch,
           .fallback = prefetch,
-          .help = "requests held beyond those that run, per broker; -1: max(2, threads / 4)",
+          .help = "requests held beyond those that run, per broker; -1: by how long methods take",
           .min = -1,
           .max = WEFT_CAPACITY_MAX - 1024 },
         { .env = "WEFT_DRAIN_MS",
@@ -169,8 +169,6 @@ s_configure(weft_handler_t *self, int argc, char **argv)
     free(table);
     if (self->settings.keys[0])
         s_usage_error("WEFT_KEYS", "CURVE is not part of this version");
-    if (self->settings.prefetch < 0)
-        self->settings.prefetch = self->settings.threads / 4 > 2 ? self->settings.threads / 4 : 2;
     if (self->row->database) {
         if (!pg_config_init(&self->database, self->settings.database_url, name, why, sizeof why))
             s_usage_error("WEFT_DATABASE_URL", why);
@@ -358,7 +356,9 @@ s_start(weft_handler_t *self)
     const worker_config_t config = {
         .brokers = self->settings.brokers,
         .threads = (uint32_t) self->settings.threads,
-        .capacity = (uint32_t) (self->settings.threads + self->settings.prefetch),
+        .capacity = self->settings.prefetch < 0
+                        ? 0
+                        : (uint32_t) (self->settings.threads + self->settings.prefetch),
         .database = self->row->database ? &self->database : NULL,
         .event_fd = self->event_fd,
     };

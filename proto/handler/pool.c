@@ -193,6 +193,7 @@ s_run(pool_thread_t *self, weft_request_t *request)
         request->started_us = weft_mono_us();
         weft_metric_observe_us(request->service->wait, request->started_us - request->arrived_us);
         weft_metric_add(request->method->in_flight, 1);
+        atomic_fetch_add_explicit(&request->service->begun, 1, memory_order_relaxed);
         request_set_wake(request, self->wake_fd);
         request->pg = self->pg;
         if (self->pg)
@@ -201,6 +202,9 @@ s_run(pool_thread_t *self, weft_request_t *request)
         if (self->pg)
             pg_take_back(self->pg);
         request->pg = NULL;
+        atomic_fetch_add_explicit(&request->service->busy_us,
+                                  (uint64_t) (weft_mono_us() - request->started_us), memory_order_relaxed);
+        atomic_fetch_add_explicit(&request->service->runs, 1, memory_order_relaxed);
         request_set_wake(request, -1);
         if (!request->kept)
             request->status = status;

@@ -25,6 +25,8 @@ typedef struct {
     uint32_t method_count;
     method_t unknown;
     weft_metric_t *wait;
+    /* for capacity.h: what threads have spent in methods, how often these began and ended */
+    _Atomic uint64_t busy_us, begun, runs;
 } service_t;
 
 /* Builds the descriptor from the table and compiles all schemas.  NULL with the reason, naming method and

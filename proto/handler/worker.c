@@ -8,6 +8,7 @@
 
 #include <weft/clock.h>
 
+#include "handler/capacity.h"
 #include "handler/pool.h"
 #include "session/worker_session.h"
 
@@ -20,6 +21,7 @@
 typedef struct {
     link_id_t link;
     char address[80];
+    bool registered;
 } peer_name_t;
 
 /* What of the session's counters is shown as metrics. */
@@ -67,6 +69,9 @@ struct worker {
     weft_metric_t *held;
     int64_t stats_at_ms;
     bool draining, drained_told, abandoned_told;
+    bool adaptive;
+    capacity_t capacity;
+    weft_metric_t *capacity_shown;
 
     /* between threads */
     _Atomic uint32_t brokers;
@@ -203,26 +208,29 @@ s_on_cancel(void *context, uint64_t token)
         request_refuse(request, WEFT_CANCELLED, "cancelled while it waited for a thread", none);
 }
 
-static const char *
-s_address(const worker_t *self, link_id_t link)
+static peer_name_t *
+s_peer(worker_t *self, link_id_t link)
 {
     for (uint32_t i = 0; i < PEERS_MAX; i++) {
         if (self->peers[i].link == link)
-            return self->peers[i].address;
+            return &self->peers[i];
     }
-    return "";
+    return NULL;
 }
 
 static void
 s_on_registered(void *context, uint32_t link, const char *service, weft_status_t status, weft_span_t message)
 {
     worker_t *self = context;
-    if (status == WEFT_OK)
-        weft_log_info("registered", WEFT_STR("service", service), WEFT_STR("broker", s_address(self, link)));
-    else
+    peer_name_t *peer = s_peer(self, link);
+    if (status == WEFT_OK && peer && !peer->registered) { /* a change of capacity is answered too: no news */
+        peer->registered = true;
+        weft_log_info("registered", WEFT_STR("service", service), WEFT_STR("broker", peer->address));
+    }
+    if (status != WEFT_OK)
         weft_log_error("could not register: the broker refused", WEFT_STR("service", service),
-                       WEFT_STR("broker", s_address(self, link)), WEFT_STR("code", weft_status_name(status)),
-                       WEFT_BYTES("reason", message));
+                       WEFT_STR("broker", peer ? peer->address : ""),
+                       WEFT_STR("code", weft_status_name(status)), WEFT_BYTES("reason", message));
 }
 
 /* ---- the outbox: bus thread ---- */
@@ -338,6 +346,7 @@ s_on_up(void *context, link_id_t link, const char *address, int64_t now_ms)
     pthread_mutex_unlock(&self->starting);
     peer_name_t *peer = &self->peers[self->peer_next++ % PEERS_MAX];
     peer->link = link;
+    peer->registered = false;
     weft_format(peer->address, sizeof peer->address, "%s", address);
     worker_session_up(self->session, link, now_ms);
 }
@@ -377,6 +386,33 @@ s_show_stats(worker_t *self, int64_t now_ms)
     weft_metric_set(self->held, worker_session_held(self->session));
 }
 
+static bool
+s_offer(worker_t *self, int64_t now_ms)
+{
+    weft_metric_set(self->capacity_shown, self->capacity.announced);
+    return worker_session_offer(self->session, weft_span(self->service->row->name),
+                                self->service->descriptor->bytes, self->capacity.announced,
+                                now_ms) == WEFT_OK;
+}
+
+/* Asks for more or less where the methods turn out to be faster or slower than was thought. */
+static void
+s_adapt(worker_t *self, int64_t now_ms)
+{
+    const service_t *service = self->service;
+    if (!self->adaptive || self->draining)
+        return;
+    uint64_t runs = atomic_load_explicit(&service->runs, memory_order_relaxed);
+    uint64_t begun = atomic_load_explicit(&service->begun, memory_order_relaxed);
+    uint64_t busy_us = atomic_load_explicit(&service->busy_us, memory_order_relaxed);
+    if (!capacity_update(&self->capacity, busy_us, begun, runs, now_ms))
+        return;
+    weft_log_debug("capacity adapted", WEFT_UINT("capacity", self->capacity.announced),
+                   WEFT_FLOAT("service_us", self->capacity.service_us));
+    if (!s_offer(self, now_ms))
+        weft_log_warning("could not change the capacity: out of memory");
+}
+
 static int64_t
 s_on_tick(void *context, int64_t now_ms)
 {
@@ -389,6 +425,7 @@ s_on_tick(void *context, int64_t now_ms)
     s_leave(self, now_ms); /* the tick may have sent the last reply */
     atomic_store_explicit(&self->brokers, worker_session_links_serving(self->session), memory_order_relaxed);
     s_show_stats(self, now_ms);
+    s_adapt(self, now_ms);
     int64_t longest = now_ms + (self->stuck ? STUCK_RETRY_MS : TICK_MAX_MS);
     return next < longest ? next : longest;
 }
@@ -447,12 +484,14 @@ s_init_stats(worker_t *self)
 {
     for (size_t i = 0; i < STATS_COUNT; i++)
         self->stats[i] = weft_metric(WEFT_COUNTER, s_stats[i].name, "", s_stats[i].help);
+    self->capacity_shown = weft_metric(WEFT_GAUGE, "weft_worker_capacity", "",
+                                       "Requests that each broker may have outstanding here.");
     self->held = weft_metric(WEFT_GAUGE, "weft_worker_held", "", "Requests held: waiting, running or kept.");
 }
 
 /* A session that will offer the service to every broker; no bus calls it yet. */
 static bool
-s_make_session(worker_t *self, const worker_config_t *config)
+s_make_session(worker_t *self)
 {
     static const worker_session_callbacks_t callbacks = { .send = s_send,
                                                           .drop = s_drop,
@@ -462,16 +501,14 @@ s_make_session(worker_t *self, const worker_config_t *config)
     worker_session_config_t settings = WORKER_SESSION_DEFAULTS;
     settings.seed = weft_random_u64();
     self->session = worker_session_new(&settings, &callbacks, self);
-    return self->session && worker_session_offer(self->session, weft_span(self->service->row->name),
-                                                 self->service->descriptor->bytes, config->capacity,
-                                                 weft_mono_ms()) == WEFT_OK;
+    return self->session && s_offer(self, weft_mono_ms());
 }
 
 static bool
 s_make_table(worker_t *self, uint32_t capacity)
 {
     uint32_t size = 64;
-    while (size < capacity * 2u)
+    while (size < capacity * 2u) /* one broker's fill it by half at most */
         size *= 2u;
     self->token_mask = size - 1;
     self->by_token = calloc(size, sizeof *self->by_token);
@@ -495,7 +532,12 @@ worker_new(weft_bus_t *bus, service_t *service, const worker_config_t *config)
     pthread_mutex_init(&self->starting, NULL);
     outbox_init(&self->outbox, s_wake, self);
     s_init_stats(self);
-    if (!s_make_table(self, config->capacity) || !s_make_session(self, config)) {
+    self->adaptive = config->capacity == 0;
+    capacity_init(&self->capacity, config->threads, weft_mono_ms());
+    if (!self->adaptive)
+        self->capacity.announced = config->capacity;
+    if (!s_make_table(self, self->adaptive ? config->threads + CAPACITY_PREFETCH_MAX : config->capacity) ||
+        !s_make_session(self)) {
         weft_log_error("could not start: no memory for the session, or a descriptor that it refuses");
         goto failed;
     }

@@ -10,7 +10,7 @@ typedef struct worker worker_t;
 typedef struct {
     const char *brokers;
     uint32_t threads;  /* of the pool */
-    uint32_t capacity; /* granted to each broker */
+    uint32_t capacity; /* granted to each broker; 0: as capacity.h finds */
     struct pg_config *database;
     int event_fd; /* eventfd that is written to when draining or abandoning has ended */
 } worker_config_t;

@@ -50,8 +50,8 @@ typedef struct {
     weft_status_t (*start)(weft_handler_t *handler, void *app);
     void (*stop)(void *app); /* when all requests have ended; may be NULL */
     void *app;               /* given to every function */
-    uint32_t
-        prefetch; /* default of WEFT_PREFETCH: requests held beyond those that run; 0: max(2, threads / 4) */
+    uint32_t prefetch; /* default of WEFT_PREFETCH: requests held beyond those that run; 0: found by measuring
+                        * how long methods take; to be given where methods are asynchronous */
 } weft_service_t;
 
 /* A whole program: reads the configuration, migrates, connects to all brokers, registers, serves until

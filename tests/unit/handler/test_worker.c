@@ -99,6 +99,7 @@ typedef struct {
     worker_t *worker;
     int event_fd;
     uint64_t epoch;
+    uint32_t capacity; /* of the last READY */
 } broker_t;
 
 static void
@@ -153,7 +154,7 @@ s_accept(broker_t *self)
     assert_non_null(descriptor);
     assert_span(descriptor->name, "s");
     weft_descriptor_destroy(&descriptor);
-    assert_int_equal(ready->capacity, 4);
+    self->capacity = ready->capacity;
     s_send(self, &(weft_message_t){ .kind = WEFT_REPLY, .id = ready->id });
 }
 
@@ -175,7 +176,7 @@ s_request(broker_t *self, uint64_t id, const char *method, const char *input, ui
 }
 
 static int
-s_setup(void **state)
+s_setup_with(void **state, uint32_t capacity)
 {
     broker_t *self = calloc(1, sizeof *self);
     assert_non_null(self);
@@ -200,13 +201,25 @@ s_setup(void **state)
     self->bus = weft_bus_new();
     assert_non_null(self->bus);
     const worker_config_t config = {
-        .brokers = self->endpoint, .threads = 2, .capacity = 4, .event_fd = self->event_fd
+        .brokers = self->endpoint, .threads = 2, .capacity = capacity, .event_fd = self->event_fd
     };
     self->worker = worker_new(self->bus, self->fixture.service, &config);
     assert_non_null(self->worker);
     s_accept(self);
     *state = self;
     return 0;
+}
+
+static int
+s_setup(void **state)
+{
+    return s_setup_with(state, 4);
+}
+
+static int
+s_setup_adaptive(void **state)
+{
+    return s_setup_with(state, 0);
 }
 
 static int
@@ -393,6 +406,25 @@ test_a_kept_request_is_answered_later(void **state)
 }
 
 static void
+test_the_capacity_follows_the_methods(void **state)
+{
+    broker_t *self = *state;
+    assert_int_equal(self->capacity, 2 + 64);
+    s_request(self, 61, "hang", NULL, 600000);
+    s_accept(self); /* after a second in which it did not end */
+    assert_int_equal(self->capacity, 2 + 2);
+    s_send(self, &(weft_message_t){ .kind = WEFT_CANCEL, .id = 61 });
+    (void) s_expect(self, WEFT_REPLY, 61);
+}
+
+static void
+test_a_given_capacity_stays(void **state)
+{
+    broker_t *self = *state;
+    assert_int_equal(self->capacity, 4);
+}
+
+static void
 test_drain_finishes_what_is_held(void **state)
 {
     broker_t *self = *state;
@@ -444,6 +476,8 @@ main(void)
                                         s_teardown),
         cmocka_unit_test_setup_teardown(test_a_kept_request_is_answered_later, s_setup, s_teardown),
         cmocka_unit_test_setup_teardown(test_drain_finishes_what_is_held, s_setup, s_teardown),
+        cmocka_unit_test_setup_teardown(test_the_capacity_follows_the_methods, s_setup_adaptive, s_teardown),
+        cmocka_unit_test_setup_teardown(test_a_given_capacity_stays, s_setup, s_teardown),
         cmocka_unit_test_setup_teardown(test_abandon_says_bye, s_setup, s_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

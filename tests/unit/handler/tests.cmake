@@ -1,6 +1,7 @@
 # The handler SDK.  Those of pg_* and migrate need PostgreSQL: WEFT_TEST_PG names one, else each starts its own.
 set(handler_layers wire data session bus handler)
 weft_unit(handler/service LAYERS ${handler_layers})
+weft_unit(handler/capacity LAYERS ${handler_layers})
 weft_unit(handler/request LAYERS ${handler_layers})
 weft_unit(handler/reply LAYERS ${handler_layers})
 weft_unit(handler/outbox LAYERS ${handler_layers})
