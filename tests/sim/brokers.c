@@ -25,6 +25,8 @@ s_send(void *context, peer_t to, zmq_msg_t *frame)
     const weft_status_t status = network_send(self, conn, TO_PEER, frame); /* the spans are void now */
     if (status == WEFT_OK && message.kind == WEFT_REQUEST)
         checks_handed_out(self, node, conn, call, &message);
+    if (status == WEFT_OK && role == CLIENT && (message.kind == WEFT_REPLY || message.kind == WEFT_PARTIAL))
+        checks_answered(self, conn, &message);
     return status;
 }
 
@@ -76,7 +78,7 @@ brokers_receive(sim_t *self, node_t *node, conn_t *conn, zmq_msg_t *frame)
     const char *why;
     if (weft_wire_decode(zmq_msg_data(frame), zmq_msg_size(frame), &message, &why) == WEFT_OK &&
         message.kind == WEFT_REQUEST)
-        checks_arrived(self, node, &message);
+        checks_arrived(self, node, conn, &message);
     const unsigned parts = role == HOSTILE_CLIENT && sim_one_in(self, 50) ? 2 : 1;
     dispatcher_receive(node->dispatcher, from, frame, parts, self->now);
     brokers_tick(self, node);

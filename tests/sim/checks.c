@@ -1,4 +1,6 @@
 /* checks - what must hold, whatever goes wrong */
+#include <stdlib.h>
+
 #include "sim/sim.h"
 
 uint32_t
@@ -22,8 +24,17 @@ s_call(sim_t *self, uint32_t number)
 }
 
 void
-checks_arrived(sim_t *self, node_t *broker, const weft_message_t *request)
+checks_arrived(sim_t *self, node_t *broker, conn_t *conn, const weft_message_t *request)
 {
+    if (self->nodes[conn->peer].role == CLIENT) {
+        if (conn->asked_count == conn->asked_room) {
+            conn->asked_room = conn->asked_room * 2 + 64;
+            conn->asked = realloc(conn->asked, conn->asked_room * sizeof *conn->asked);
+            if (!conn->asked)
+                abort();
+        }
+        conn->asked[conn->asked_count++] = request->id;
+    }
     /* A submit may send before its call is counted. */
     const uint32_t number = checks_call_of(request->body);
     call_t *call = s_call(self, number);
@@ -33,6 +44,19 @@ checks_arrived(sim_t *self, node_t *broker, const weft_message_t *request)
     if (call->broker_life[broker->index] != broker->life || call->broker_deadline[broker->index] < deadline)
         call->broker_deadline[broker->index] = deadline;
     call->broker_life[broker->index] = broker->life;
+}
+
+void
+checks_answered(sim_t *self, conn_t *conn, const weft_message_t *reply)
+{
+    uint32_t at = 0;
+    while (at < conn->asked_count && conn->asked[at] != reply->id)
+        at++;
+    SIM_REQUIRE(self, at < conn->asked_count,
+                "broker %u answers %llx over link %u, which is answered or was never asked", conn->broker,
+                (unsigned long long) reply->id, conn->number);
+    if (reply->kind == WEFT_REPLY)
+        conn->asked[at] = conn->asked[--conn->asked_count];
 }
 
 void

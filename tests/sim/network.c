@@ -309,6 +309,7 @@ network_free(sim_t *self)
             s_clear(&self->conns[i]->pipes[k]);
             free(self->conns[i]->pipes[k].parcels);
         }
+        free(self->conns[i]->asked);
         free(self->conns[i]);
     }
 }

@@ -79,6 +79,8 @@ typedef struct {
     bool closing;         /* closes when what was sent has arrived */
     int64_t latency, jitter;
     pipe_t pipes[2];
+    uint64_t *asked; /* ids of an honest client's requests that the broker has and did not answer */
+    uint32_t asked_count, asked_room;
     uint32_t outstanding; /* requests at an honest worker, by what went over this wire */
 } conn_t;
 
@@ -300,7 +302,9 @@ void hostile_receive(sim_t *self, node_t *node, conn_t *conn, zmq_msg_t *frame);
 /* ---- checks.c */
 /* The call that a body names; 0: nobody's. */
 uint32_t checks_call_of(weft_span_t body);
-void checks_arrived(sim_t *self, node_t *broker, const weft_message_t *request);
+void checks_arrived(sim_t *self, node_t *broker, conn_t *conn, const weft_message_t *request);
+/* A broker sends a REPLY or PARTIAL to an honest client: each request has exactly one REPLY. */
+void checks_answered(sim_t *self, conn_t *conn, const weft_message_t *reply);
 void checks_handed_out(sim_t *self, node_t *broker, conn_t *conn, uint32_t call,
                        const weft_message_t *request);
 void checks_begin(sim_t *self, uint32_t call);
