@@ -1,0 +1,11 @@
+# Programs of tests/bench/run; it is no test: what a machine can do is nothing to fail by.
+function(weft_bench name)
+    add_executable(${name} ${CMAKE_CURRENT_SOURCE_DIR}/bench/${name}.c)
+    target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/bench)
+    target_link_libraries(${name} PRIVATE ${ARGN} weft_options)
+endfunction()
+weft_bench(bench_plain PkgConfig::ZMQ)
+weft_bench(bench_peer weft)
+weft_bench(bench_call weft)
+weft_bench(bench_nats)
+weft_bench(bench_civetweb ${CIVETWEB_LIBRARY} Threads::Threads)
