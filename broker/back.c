@@ -1,7 +1,10 @@
 /* back - what workers say: registrations, replies, heartbeats, leaving */
+#include "broker/back.h"
+
 #include <weft/log.h>
 
-#include "broker/core.h"
+#include "broker/ending.h"
+#include "broker/routing.h"
 
 void
 back_watch_over(dispatcher_t *self, worker_t *worker)
@@ -43,8 +46,9 @@ back_worker_due(dispatcher_t *self, worker_t *worker)
     if (worker->gone)
         return;
     if (self->now - worker->last_at >= (int64_t) self->config.silence_ms * 1000) {
-        weft_log_warning("worker is silent", WEFT_UINT("worker", worker->number),
-                         WEFT_UINT("requests", worker->held));
+        if (core_may_log(self))
+            weft_log_warning("worker is silent", WEFT_UINT("worker", worker->number),
+                             WEFT_UINT("requests", worker->held));
         core_lose_worker(self, worker);
         return;
     }
@@ -52,7 +56,7 @@ back_worker_due(dispatcher_t *self, worker_t *worker)
         worker->full = false;
         if (worker->drain_due)
             s_answer_drain(self, worker);
-        routing_cancel_again(self, worker);
+        ending_cancel_again(self, worker);
         LIST_EACH(link, next, &worker->offers)
         {
             offer_t *offer = LIST_ITEM(link, offer_t, worker_link);
@@ -105,7 +109,7 @@ s_reply(dispatcher_t *self, worker_t *worker, zmq_msg_t *frame, const weft_messa
         core_count(self, COUNT_REPLIES_UNWANTED);
         if (!final)
             return;
-        routing_credit(self, request);
+        ending_credit(self, request);
         if (request->state == REQUEST_ABANDONED) {
             deadlines_clear(&self->deadlines, &request->deadline);
             slab_free(&self->slab, request);
@@ -116,13 +120,13 @@ s_reply(dispatcher_t *self, worker_t *worker, zmq_msg_t *frame, const weft_messa
     weft_wire_set_load(zmq_msg_data(frame), zmq_msg_size(frame), request->wait_us);
     weft_status_t sent = core_send_client(self, request->client, request->framed, frame);
     if (final)
-        routing_credit(self, request);
+        ending_credit(self, request);
     if (sent == WEFT_RESOURCE_EXHAUSTED) {
-        routing_owe(self, request);
+        ending_owe(self, request);
     } else if (final) {
         core_count(self, COUNT_REPLIES);
         service->failures += message->status != WEFT_OK;
-        routing_let_go(self, request);
+        ending_let_go(self, request);
     } else {
         core_count(self, COUNT_PARTIALS);
         request->streamed = true;
@@ -134,7 +138,8 @@ s_refuse_ready(dispatcher_t *self, peer_t from, const weft_message_t *message, w
                const char *why)
 {
     core_count(self, COUNT_REGISTRATIONS_REFUSED);
-    weft_log_warning("registration refused", WEFT_UINT("worker", from.number), WEFT_STR("reason", why));
+    if (core_may_log(self))
+        weft_log_warning("registration refused", WEFT_UINT("worker", from.number), WEFT_STR("reason", why));
     core_send_error(self, from, message->id, status, why);
 }
 
@@ -180,9 +185,10 @@ s_ready(dispatcher_t *self, peer_t from, worker_t *worker, const weft_message_t 
         (void) zmq_msg_close(&frame);
     }
     if (service) {
-        weft_log_info("service registered", WEFT_STR("service", service->name),
-                      WEFT_UINT("worker", worker->number), WEFT_UINT("capacity", message->capacity),
-                      WEFT_UINT("workers", service->workers));
+        if (core_may_log(self))
+            weft_log_info("service registered", WEFT_STR("service", service->name),
+                          WEFT_UINT("worker", worker->number), WEFT_UINT("capacity", message->capacity),
+                          WEFT_UINT("workers", service->workers));
         routing_service_changed(self, service);
     }
 }

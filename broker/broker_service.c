@@ -1,9 +1,12 @@
 /* broker_service - the service weft.broker: what this broker knows and how it is */
+#include "broker/broker_service.h"
+
 #include <assert.h>
 #include <stdio.h>
 
-#include "broker/core.h"
+#include "broker/ending.h"
 #include "broker/pack.h"
+#include "broker/watch.h"
 
 /* Lists end before the reply would not fit into a frame, and say so. */
 enum { LIST_BYTES_MAX = WEFT_FRAME_MAX - 64 * 1024 };
@@ -152,16 +155,16 @@ s_answer(dispatcher_t *self, request_t *request, weft_span_t body)
 {
     zmq_msg_t frame;
     if (!answers_ok(&self->answers, &frame, WEFT_REPLY, request->client_key, body)) {
-        routing_fail(self, request, WEFT_RESOURCE_EXHAUSTED, "the answer is longer than a frame");
+        ending_fail(self, request, WEFT_RESOURCE_EXHAUSTED, "the answer is longer than a frame");
         return;
     }
     weft_status_t sent = core_send_client(self, request->client, request->framed, &frame);
     (void) zmq_msg_close(&frame);
     if (sent == WEFT_RESOURCE_EXHAUSTED) {
-        routing_owe(self, request);
+        ending_owe(self, request);
     } else {
         core_count(self, COUNT_ANSWERS);
-        routing_let_go(self, request);
+        ending_let_go(self, request);
     }
 }
 
@@ -177,7 +180,7 @@ broker_service_request(dispatcher_t *self, request_t *request, const weft_messag
         msgpack_packer_init(&packer, out, weft_buf_write);
         METHODS[i].pack(self, &packer, out);
         if (out->failed)
-            routing_fail(self, request, WEFT_RESOURCE_EXHAUSTED, "the answer is longer than a frame");
+            ending_fail(self, request, WEFT_RESOURCE_EXHAUSTED, "the answer is longer than a frame");
         else
             s_answer(self, request, weft_buf_span(out));
         return;
@@ -189,7 +192,7 @@ broker_service_request(dispatcher_t *self, request_t *request, const weft_messag
         dispatcher_drain(self, self->now);
     } else {
         core_count(self, COUNT_REFUSED_METHOD);
-        routing_fail(self, request, WEFT_UNIMPLEMENTED,
-                     "weft.broker has the methods services, workers, stats, drain, watch");
+        ending_fail(self, request, WEFT_UNIMPLEMENTED,
+                    "weft.broker has the methods services, workers, stats, drain, watch");
     }
 }

@@ -1,8 +1,8 @@
 /* core - the inside of the dispatcher, for the files that make it up and for nobody else
  *
  * dispatcher.c takes frames and the time; front.c does what clients say, back.c what workers say; routing.c
- * hands requests out and ends them; loss.c cleans up behind lost peers; broker_service.c and watch.c are
- * weft.broker; check.c holds the invariants. */
+ * hands requests out, ending.c ends them, copies.c keeps their frames; loss.c cleans up behind lost peers;
+ * broker_service.c and watch.c are weft.broker; check.c holds the invariants. */
 #ifndef WEFT_BROKER_CORE_H
 #define WEFT_BROKER_CORE_H
 
@@ -26,6 +26,7 @@ enum {
 enum {
     UNANSWERED_MAX = 1024, /* requests of one client that wait for room in its pipe */
     WATCHERS_MAX = 256,
+    LOGS_PER_SECOND = 50,
     EXACT_MAX = 8192 /* bytes: frames up to libzmq's receive buffer are copied before they are kept */
 };
 
@@ -55,9 +56,12 @@ struct dispatcher {
     list_t watchers;
     uint32_t watcher_count;
     deadline_t watch_deadline;
-    uint64_t kept_bytes; /* of frames kept for a retry */
-    uint64_t used;       /* sequence number of hand-outs */
+    uint64_t watch_bytes; /* told to watchers at the last turn */
+    uint64_t kept_bytes;  /* of frames kept for a retry */
+    uint64_t used;        /* sequence number of hand-outs */
     dispatcher_counter_t counters[COUNTERS_COUNT];
+    int64_t log_second; /* events that peers cause are logged only so often */
+    uint32_t log_count;
     void (*on_wait)(void *context, int64_t wait_us);
     void *on_wait_context;
 };
@@ -83,59 +87,11 @@ void core_send_error(dispatcher_t *self, peer_t to, uint64_t id, weft_status_t s
 void core_lose_client(dispatcher_t *self, client_t *client);
 void core_lose_worker(dispatcher_t *self, worker_t *worker);
 
-/* ---- routing.c */
-/* A request whose service, method and times are set: to a worker, or into the queue.  Takes the frame. */
-void routing_start(dispatcher_t *self, request_t *request, zmq_msg_t *frame, const weft_message_t *message);
-/* Hands out what waits at a service as long as workers have credit. */
-void routing_pump(dispatcher_t *self, service_t *service);
-/* Asks for routing_pump at the end of the call at hand. */
-void routing_pump_later(dispatcher_t *self, service_t *service);
-/* Answers a request with an error and lets go of it. */
-void routing_fail(dispatcher_t *self, request_t *request, weft_status_t status, const char *message);
-/* The same with details. */
-void routing_fail_details(dispatcher_t *self, request_t *request, weft_status_t status, const char *message,
-                          weft_span_t details);
-/* The client has its answer, or is gone: frees the request, or leaves it to the worker that holds it. */
-void routing_let_go(dispatcher_t *self, request_t *request);
-/* Gives the credit back and takes the request off the worker. */
-void routing_credit(dispatcher_t *self, request_t *request);
-/* The client's pipe was full: RESOURCE_EXHAUSTED as soon as there is room. */
-void routing_owe(dispatcher_t *self, request_t *request);
-/* Tries again what a client is owed. */
-void routing_settle_client(dispatcher_t *self, client_t *client);
-/* CANCEL to the worker that holds the request. */
-void routing_cancel(dispatcher_t *self, request_t *request);
-/* CANCELs that found the worker's pipe full. */
-void routing_cancel_again(dispatcher_t *self, worker_t *worker);
-/* A worker is gone, the request may be handed to another or is answered. */
-void routing_worker_lost(dispatcher_t *self, request_t *request);
-void routing_expire(dispatcher_t *self, request_t *request);
-/* After a service's offers changed. */
-void routing_service_changed(dispatcher_t *self, service_t *service);
-void routing_service_due(dispatcher_t *self, service_t *service);
-
-/* ---- front.c, back.c */
-void front_receive(dispatcher_t *self, peer_t from, zmq_msg_t *frame);
-void front_client_due(dispatcher_t *self, client_t *client);
-void back_receive(dispatcher_t *self, peer_t from, zmq_msg_t *frame);
-void back_worker_due(dispatcher_t *self, worker_t *worker);
-/* Sets the deadline of a peer that holds requests no later than its next probe. */
-void front_watch_over(dispatcher_t *self, client_t *client);
-void back_watch_over(dispatcher_t *self, worker_t *worker);
+/* May this event be logged?  Those that a peer can cause at will: at most LOGS_PER_SECOND, the rest is
+ * counted. */
+bool core_may_log(dispatcher_t *self);
 
 /* Reads a frame; what is wrong with it is answered or counted here, and false returned. */
 bool core_decode(dispatcher_t *self, peer_t from, zmq_msg_t *frame, weft_message_t *message);
-
-/* ---- broker_service.c, watch.c */
-void broker_service_request(dispatcher_t *self, request_t *request, const weft_message_t *message);
-void watch_start(dispatcher_t *self, request_t *request);
-/* Its request is being freed. */
-void watch_end(dispatcher_t *self, watcher_t *watcher);
-/* Something in the registry changed: tell soon. */
-void watch_changed(dispatcher_t *self);
-void watch_forgotten(dispatcher_t *self, const service_t *service);
-void watch_due(dispatcher_t *self);
-/* Ends all watches: the broker leaves. */
-void watch_stop(dispatcher_t *self, const char *message);
 
 #endif

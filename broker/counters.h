@@ -44,6 +44,7 @@
     X(DROPPED_DUPLICATE, "dropped", "reason=\"duplicate_id\"", "Messages dropped")                           \
     X(ANSWERED_MALFORMED, "answered_malformed", "", "Malformed messages answered INVALID_ARGUMENT")          \
     X(AWAY, "away", "", "Times that the broker did not run for so long that peers seemed silent")            \
+    X(LOGS_SPARED, "logs_spared", "", "Events not logged because there were too many within a second")       \
     X(WATCH_EVENTS, "watch_events", "", "Events sent to watchers of the registry")
 
 #define COUNTERS_SYMBOL(symbol, name, labels, help) COUNT_##symbol,

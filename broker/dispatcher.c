@@ -6,8 +6,12 @@
 
 #include <weft/log.h>
 
-#include "broker/core.h"
+#include "broker/back.h"
+#include "broker/ending.h"
+#include "broker/front.h"
 #include "broker/loss.h"
+#include "broker/routing.h"
+#include "broker/watch.h"
 
 enum { TURNS_IN_SILENCE = 4 }; /* it wants to be called this often within silence_ms */
 
@@ -75,6 +79,20 @@ dispatcher_destroy(dispatcher_t **self_p)
         free(self);
         *self_p = NULL;
     }
+}
+
+bool
+core_may_log(dispatcher_t *self)
+{
+    int64_t second = self->now / 1000000;
+    if (second != self->log_second) {
+        self->log_second = second;
+        self->log_count = 0;
+    }
+    if (self->log_count++ < LOGS_PER_SECOND)
+        return true;
+    core_count(self, COUNT_LOGS_SPARED);
+    return false;
 }
 
 /* ---- sending */
@@ -220,7 +238,7 @@ s_due(dispatcher_t *self, deadline_t *deadline)
 {
     switch (deadline->kind) {
     case DUE_REQUEST:
-        routing_expire(self, LIST_ITEM(deadline, request_t, deadline));
+        ending_expire(self, LIST_ITEM(deadline, request_t, deadline));
         break;
     case DUE_CLIENT:
         front_client_due(self, LIST_ITEM(deadline, client_t, deadline));
@@ -341,8 +359,8 @@ dispatcher_bye(dispatcher_t *self, int64_t now_us)
         LIST_EACH(held, next_held, &client->requests)
         {
             abandoned++;
-            routing_fail(self, LIST_ITEM(held, request_t, client_link), WEFT_UNAVAILABLE,
-                         "this broker is leaving");
+            ending_fail(self, LIST_ITEM(held, request_t, client_link), WEFT_UNAVAILABLE,
+                        "this broker is leaving");
         }
     }
     s_tell_all(self, WEFT_BYE);

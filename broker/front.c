@@ -1,8 +1,12 @@
 /* front - what clients say: requests, cancels, heartbeats */
+#include "broker/front.h"
+
 #include <weft/log.h>
 
-#include "broker/core.h"
+#include "broker/broker_service.h"
+#include "broker/ending.h"
 #include "broker/hash.h"
+#include "broker/routing.h"
 
 void
 front_watch_over(dispatcher_t *self, client_t *client)
@@ -37,7 +41,7 @@ front_client_due(dispatcher_t *self, client_t *client)
         return;
     }
     if (client->owed > 0)
-        routing_settle_client(self, client);
+        ending_settle_client(self, client);
     if (client->held > 0 && !client->framed && !client->gone && self->now >= client->probe_at) {
         zmq_msg_t frame;
         if (answers_short(&frame, WEFT_PING, 0, 0)) {
@@ -124,7 +128,7 @@ s_request(dispatcher_t *self, peer_t from, zmq_msg_t *frame, const weft_message_
 
     if (self->draining) {
         core_count(self, COUNT_REFUSED_DRAINING);
-        routing_fail(self, request, WEFT_UNAVAILABLE, "this broker is leaving");
+        ending_fail(self, request, WEFT_UNAVAILABLE, "this broker is leaving");
         return;
     }
     request->service = registry_service(&self->registry, message->service);
@@ -134,14 +138,14 @@ s_request(dispatcher_t *self, peer_t from, zmq_msg_t *frame, const weft_message_
             return;
         }
         core_count(self, COUNT_REFUSED_SERVICE);
-        routing_fail(self, request, WEFT_UNAVAILABLE, "no worker offers this service");
+        ending_fail(self, request, WEFT_UNAVAILABLE, "no worker offers this service");
         return;
     }
     request->service->requests++;
     const methods_entry_t *method = methods_find(&request->service->methods, message->method);
     if (method == NULL) {
         core_count(self, COUNT_REFUSED_METHOD);
-        routing_fail(self, request, WEFT_UNIMPLEMENTED, "the service has no such method");
+        ending_fail(self, request, WEFT_UNIMPLEMENTED, "the service has no such method");
         return;
     }
     request->idempotent = method->idempotent;
@@ -160,9 +164,9 @@ s_cancel(dispatcher_t *self, client_t *client, uint64_t key)
     }
     core_count(self, COUNT_CANCELLED);
     if (request->state == REQUEST_SENT)
-        routing_cancel(self, request); /* the worker's reply ends it */
+        ending_cancel(self, request); /* the worker's reply ends it */
     else
-        routing_fail(self, request, WEFT_CANCELLED, "cancelled by the caller");
+        ending_fail(self, request, WEFT_CANCELLED, "cancelled by the caller");
 }
 
 void

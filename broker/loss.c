@@ -5,6 +5,9 @@
 
 #include <weft/log.h>
 
+#include "broker/ending.h"
+#include "broker/routing.h"
+
 void
 core_lose_client(dispatcher_t *self, client_t *client)
 {
@@ -34,15 +37,16 @@ s_reap_worker(dispatcher_t *self, worker_t *worker)
     list_remove(&worker->gone_link);
     if (worker->held > 0 || !worker->draining) {
         core_count(self, COUNT_WORKERS_LOST);
-        weft_log_info("worker left", WEFT_UINT("worker", worker->number),
-                      WEFT_UINT("requests", worker->held));
+        if (core_may_log(self))
+            weft_log_info("worker left", WEFT_UINT("worker", worker->number),
+                          WEFT_UINT("requests", worker->held));
     }
     list_link_t *link;
     while ((link = list_first(&worker->offers)) != NULL) {
         offer_t *offer = LIST_ITEM(link, offer_t, worker_link);
         service_t *service = offer->service;
         LIST_EACH(held, next, &offer->requests)
-        routing_worker_lost(self, LIST_ITEM(held, request_t, holder_link));
+        ending_worker_lost(self, LIST_ITEM(held, request_t, holder_link));
         registry_withdraw(&self->registry, offer);
         routing_service_changed(self, service);
     }
@@ -57,8 +61,8 @@ s_let_all_go(dispatcher_t *self, list_t *requests, bool cancel)
     {
         request_t *request = LIST_ITEM(link, request_t, client_link);
         if (cancel && request->offer && !request->cancelled)
-            routing_cancel(self, request);
-        routing_let_go(self, request);
+            ending_cancel(self, request);
+        ending_let_go(self, request);
     }
 }
 
@@ -68,8 +72,9 @@ s_reap_client(dispatcher_t *self, client_t *client)
     list_remove(&client->gone_link);
     if (client->held > 0) {
         core_count(self, COUNT_CLIENTS_LOST);
-        weft_log_info("client left", WEFT_UINT("client", client->number),
-                      WEFT_UINT("requests", client->held));
+        if (core_may_log(self))
+            weft_log_info("client left", WEFT_UINT("client", client->number),
+                          WEFT_UINT("requests", client->held));
     }
     s_let_all_go(self, &client->requests, true);
     s_let_all_go(self, &client->unanswered, true);
@@ -117,7 +122,7 @@ loss_free_all(dispatcher_t *self)
             LIST_EACH(held, next_held, &offer->requests)
             {
                 request_t *request = LIST_ITEM(held, request_t, holder_link);
-                routing_credit(self, request);
+                ending_credit(self, request);
                 deadlines_clear(&self->deadlines, &request->deadline);
                 slab_free(&self->slab, request);
             }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -69,6 +70,40 @@ s_load(settings_t *self, int argc, char **argv)
                      NULL);
 }
 
+/* A setting that parses and yet cannot be: one line, then the end. */
+static void
+s_refuse(const char *text, weft_span_t value)
+{
+    (void) fprintf(stderr, "weft-broker: %s: %.*s\n", text, (int) value.size, value.data);
+    exit(EXIT_SETTINGS);
+}
+
+/* Without encryption nobody but this machine is let in, unless it is said that that is fine. */
+static void
+s_check_endpoints(const settings_t *settings, const char *list, const char *refusal)
+{
+    weft_span_t endpoint;
+    while (weft_endpoints_next(&list, &endpoint)) {
+        if (weft_endpoint_is_local(endpoint))
+            continue;
+        if (!settings->insecure)
+            s_refuse(refusal, endpoint);
+        weft_log_warning("listening without encryption on an address that others can reach",
+                         WEFT_BYTES("endpoint", endpoint));
+    }
+}
+
+static void
+s_check(const settings_t *settings)
+{
+    if (settings->keys[0] != '\0')
+        s_refuse("WEFT_KEYS: CURVE is not part of this version", weft_span(settings->keys));
+    s_check_endpoints(settings, settings->frontend,
+                      "WEFT_FRONTEND: others can reach this address, which needs WEFT_INSECURE=1");
+    s_check_endpoints(settings, settings->backend,
+                      "WEFT_BACKEND: others can reach this address, which needs WEFT_INSECURE=1");
+}
+
 static bool
 s_ready(void *context, const char **why)
 {
@@ -131,10 +166,7 @@ main(int argc, char **argv)
 {
     settings_t settings;
     s_load(&settings, argc, argv);
-    if (settings.keys[0] != '\0') {
-        (void) fprintf(stderr, "weft-broker: WEFT_KEYS: CURVE is not part of this version\n");
-        return EXIT_SETTINGS;
-    }
+    s_check(&settings);
     int status = 1;
     _Atomic uint64_t ticks = 0;
     atomic_bool ready = false;
@@ -149,7 +181,6 @@ main(int argc, char **argv)
     }
     s_raise_file_limit(&settings);
     const sockets_config_t sockets_config = { { settings.frontend, settings.backend },
-                                              settings.insecure,
                                               (int) settings.pipe_max,
                                               (int) settings.io_threads };
     if (!sockets_open(&sockets, &sockets_config))

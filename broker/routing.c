@@ -1,16 +1,19 @@
-/* routing - hands requests to workers and ends them
+/* routing - hands requests to workers, or lets them wait for one
  *
  * Nothing here recurses through peers: a peer found gone is only marked, core_settle cleans up behind it. */
+#include "broker/routing.h"
+
 #include <assert.h>
 
 #include <msgpack.h>
 #include <weft/log.h>
 
-#include "broker/core.h"
+#include "broker/back.h"
+#include "broker/copies.h"
+#include "broker/ending.h"
+#include "broker/watch.h"
 
 enum {
-    FRAME_OVERHEAD = 64,   /* bytes that libzmq and the allocator add to a frame */
-    KEEP_EXACT = 1024,     /* copies for a retry: up to this size exact, above it shared with the one sent */
     RETRY_AFTER_MIN = 20,  /* ms */
     RETRY_AFTER_MAX = 5000 /* ms */
 };
@@ -20,73 +23,6 @@ s_method(const request_t *request, zmq_msg_t *frame)
 {
     weft_span_t method = { (const char *) zmq_msg_data(frame) + request->method_at, request->method_size };
     return method;
-}
-
-/* ---- frames */
-
-/* A private copy of exactly the frame's size. */
-static bool
-s_copy_exact(zmq_msg_t *copy, zmq_msg_t *frame)
-{
-    size_t size = zmq_msg_size(frame);
-    if (zmq_msg_init_size(copy, size) != 0)
-        return false;
-    memcpy(zmq_msg_data(copy), zmq_msg_data(frame), size);
-    return true;
-}
-
-/* Keeps the frame while its request waits.  A received frame of up to 8 KiB is a piece of libzmq's receive
- * buffer, all of which it would hold: so those are copied. */
-static bool
-s_store(request_t *request, zmq_msg_t *frame)
-{
-    if (frame == &request->frame)
-        return true; /* it has waited before */
-    if (zmq_msg_size(frame) > EXACT_MAX) {
-        slab_keep_frame(request, frame);
-        return true;
-    }
-    zmq_msg_t copy;
-    if (!s_copy_exact(&copy, frame))
-        return false;
-    slab_keep_frame(request, &copy);
-    int rc = zmq_msg_close(&copy);
-    assert(rc == 0);
-    (void) rc;
-    return true;
-}
-
-/* Keeps a copy for the one retry.  Without memory there is no retry. */
-static void
-s_keep(request_t *request, zmq_msg_t *frame)
-{
-    zmq_msg_t copy;
-    if (zmq_msg_size(frame) <= KEEP_EXACT) {
-        if (!s_copy_exact(&copy, frame))
-            return;
-    } else {
-        int rc = zmq_msg_init(&copy);
-        assert(rc == 0);
-        rc = zmq_msg_copy(&copy, frame);
-        assert(rc == 0);
-        (void) rc;
-    }
-    slab_keep_frame(request, &copy);
-    int rc = zmq_msg_close(&copy);
-    assert(rc == 0);
-    (void) rc;
-}
-
-/* Lets go of a frame kept for a retry. */
-static void
-s_unkeep(dispatcher_t *self, request_t *request)
-{
-    if (request->has_frame) {
-        assert(request->flow == NULL && self->kept_bytes >= request->bytes);
-        self->kept_bytes -= request->bytes;
-        request->bytes = 0;
-        slab_drop_frame(request);
-    }
 }
 
 /* ---- handing out */
@@ -114,8 +50,8 @@ s_choose(const request_t *request, weft_span_t method)
 }
 
 /* The worker's pipe is full: as if it had no credit, for a while. */
-static void
-s_block(dispatcher_t *self, worker_t *worker)
+void
+routing_block(dispatcher_t *self, worker_t *worker)
 {
     core_count(self, COUNT_WORKER_FULL);
     if (worker->gone)
@@ -192,12 +128,12 @@ s_send(dispatcher_t *self, request_t *request, offer_t *offer, zmq_msg_t *frame)
         (void) rc;
     } else {
         if (keep && !request->has_frame)
-            s_keep(request, frame);
+            copies_keep(request, frame);
         status = core_send_worker(self, offer->worker, frame);
     }
     if (status != WEFT_OK) {
         if (status == WEFT_RESOURCE_EXHAUSTED)
-            s_block(self, offer->worker);
+            routing_block(self, offer->worker);
         return false;
     }
     s_attach(self, request, offer);
@@ -205,7 +141,7 @@ s_send(dispatcher_t *self, request_t *request, offer_t *offer, zmq_msg_t *frame)
         slab_drop_frame(request);
     request->bytes = 0;
     if (request->has_frame) {
-        request->bytes = (uint32_t) size + FRAME_OVERHEAD;
+        request->bytes = (uint32_t) size + COPIES_OVERHEAD;
         self->kept_bytes += request->bytes;
     }
     return true;
@@ -223,8 +159,7 @@ s_refuse_full(dispatcher_t *self, request_t *request)
 {
     core_count(self, COUNT_REFUSED_FULL);
     if (request->handed) {
-        routing_fail(self, request, WEFT_UNAVAILABLE,
-                     "the worker was lost and the queue for another is full");
+        ending_fail(self, request, WEFT_UNAVAILABLE, "the worker was lost and the queue for another is full");
         return;
     }
     char bytes[32];
@@ -237,8 +172,8 @@ s_refuse_full(dispatcher_t *self, request_t *request)
     rc |= msgpack_pack_uint32(&packer, s_retry_after_ms(request->service));
     assert(rc == 0);
     (void) rc;
-    routing_fail_details(self, request, WEFT_RESOURCE_EXHAUSTED, "the queue of the service is full",
-                         weft_buf_span(&buf));
+    ending_fail_details(self, request, WEFT_RESOURCE_EXHAUSTED, "the queue of the service is full",
+                        weft_buf_span(&buf));
 }
 
 static int64_t
@@ -253,7 +188,7 @@ static void
 s_queue(dispatcher_t *self, request_t *request, zmq_msg_t *frame)
 {
     service_t *service = request->service;
-    request->bytes = (uint32_t) zmq_msg_size(frame) + FRAME_OVERHEAD;
+    request->bytes = (uint32_t) zmq_msg_size(frame) + COPIES_OVERHEAD;
     if (backlog_add(&service->backlog, request, self->now) != WEFT_OK) {
         slab_drop_frame(request);
         request->bytes = 0;
@@ -266,8 +201,8 @@ s_queue(dispatcher_t *self, request_t *request, zmq_msg_t *frame)
     slab_set_state(&self->slab, request, REQUEST_QUEUED);
     core_count(self, COUNT_QUEUED);
     deadlines_set(&self->deadlines, &request->deadline, s_queue_deadline(self, request));
-    if (!s_store(request, frame))
-        routing_fail(self, request, WEFT_RESOURCE_EXHAUSTED, "the broker is out of memory");
+    if (!copies_store(request, frame))
+        ending_fail(self, request, WEFT_RESOURCE_EXHAUSTED, "the broker is out of memory");
     else if (service->balancer.count > 0)
         routing_pump_later(self, service);
 }
@@ -292,6 +227,12 @@ routing_start(dispatcher_t *self, request_t *request, zmq_msg_t *frame, const we
     s_start(self, request, frame);
 }
 
+void
+routing_again(dispatcher_t *self, request_t *request)
+{
+    s_start(self, request, &request->frame);
+}
+
 static bool
 s_somebody_can(void *context, const request_t *request)
 {
@@ -309,7 +250,7 @@ routing_pump(dispatcher_t *self, service_t *service)
         if (request == NULL)
             break;
         if (self->now >= request->deadline_at) {
-            routing_expire(self, request);
+            ending_expire(self, request);
             continue;
         }
         offer_t *offer = s_choose(request, s_method(request, &request->frame));
@@ -326,270 +267,6 @@ routing_pump_later(dispatcher_t *self, service_t *service)
         list_add(&self->pump, &service->pump_link);
 }
 
-/* ---- ending */
-
-void
-routing_credit(dispatcher_t *self, request_t *request)
-{
-    offer_t *offer = request->offer;
-    service_t *service = offer->service;
-    worker_t *worker = offer->worker;
-    assert(offer->outstanding > 0 && worker->held > 0 && service->outstanding > 0);
-    if (request->cancel_due) {
-        request->cancel_due = false;
-        worker->cancels_due--;
-    }
-    list_remove(&request->holder_link);
-    request->offer = NULL;
-    offer->outstanding--;
-    worker->held--;
-    service->outstanding--;
-    if (worker->gone)
-        return; /* all of it is about to go */
-    if (offer->variant)
-        balancer_update(&service->balancer, offer);
-    else
-        registry_release(&self->registry, offer);
-    if (service->backlog.count > 0)
-        routing_pump_later(self, service);
-}
-
-static void
-s_leave_queue(request_t *request)
-{
-    if (request->flow) {
-        backlog_remove(&request->service->backlog, request);
-        slab_drop_frame(request);
-        request->bytes = 0;
-    }
-}
-
-void
-routing_let_go(dispatcher_t *self, request_t *request)
-{
-    s_leave_queue(request);
-    if (request->watcher)
-        watch_end(self, request->watcher);
-    client_t *client = request->client;
-    slab_remove_key(&self->slab, request);
-    list_remove(&request->client_link);
-    client->held--;
-    if (request->state == REQUEST_ENDING)
-        client->owed--;
-    request->client = NULL;
-    s_unkeep(self, request);
-    if (request->offer) {
-        slab_set_state(&self->slab, request, REQUEST_ABANDONED);
-        deadlines_set(&self->deadlines, &request->deadline, core_after_ms(self, ABANDON_MS));
-    } else {
-        deadlines_clear(&self->deadlines, &request->deadline);
-        slab_free(&self->slab, request);
-    }
-}
-
-void
-routing_owe(dispatcher_t *self, request_t *request)
-{
-    client_t *client = request->client;
-    assert(client && request->state != REQUEST_ENDING);
-    core_count(self, COUNT_STREAMS_CUT);
-    s_leave_queue(request);
-    s_unkeep(self, request);
-    if (request->watcher)
-        watch_end(self, request->watcher);
-    if (request->offer && !request->cancelled)
-        routing_cancel(self, request);
-    if (client->owed >= UNANSWERED_MAX || self->now >= request->deadline_at) {
-        core_count(self, COUNT_UNDELIVERED); /* the client's own deadline ends it there */
-        routing_let_go(self, request);
-        return;
-    }
-    list_remove(&request->client_link);
-    list_add(&client->unanswered, &request->client_link);
-    client->owed++;
-    slab_set_state(&self->slab, request, REQUEST_ENDING);
-    int64_t at = core_after_ms(self, ENDING_MS);
-    deadlines_set(&self->deadlines, &request->deadline,
-                  at < request->deadline_at ? at : request->deadline_at);
-    front_watch_over(self, client);
-}
-
-void
-routing_fail_details(dispatcher_t *self, request_t *request, weft_status_t status, const char *message,
-                     weft_span_t details)
-{
-    zmq_msg_t frame;
-    assert(request->client);
-    if (request->service)
-        request->service->failures++;
-    if (!answers_error(&self->answers, &frame, request->client_key, status, request->handed, message,
-                       details)) {
-        core_count(self, COUNT_UNDELIVERED);
-        routing_let_go(self, request);
-        return;
-    }
-    weft_status_t sent = core_send_client(self, request->client, request->framed, &frame);
-    int rc = zmq_msg_close(&frame);
-    assert(rc == 0);
-    (void) rc;
-    if (sent == WEFT_RESOURCE_EXHAUSTED) {
-        routing_owe(self, request);
-    } else {
-        core_count(self, COUNT_ANSWERS);
-        routing_let_go(self, request);
-    }
-}
-
-void
-routing_fail(dispatcher_t *self, request_t *request, weft_status_t status, const char *message)
-{
-    routing_fail_details(self, request, status, message, (weft_span_t){ 0 });
-}
-
-void
-routing_settle_client(dispatcher_t *self, client_t *client)
-{
-    list_link_t *link;
-    while (!client->gone && (link = list_first(&client->unanswered)) != NULL) {
-        request_t *request = LIST_ITEM(link, request_t, client_link);
-        zmq_msg_t frame;
-        if (!answers_error(&self->answers, &frame, request->client_key, WEFT_RESOURCE_EXHAUSTED,
-                           request->handed, "the client reads too slowly", (weft_span_t){ 0 }))
-            return;
-        weft_status_t sent = core_send_client(self, client, request->framed, &frame);
-        int rc = zmq_msg_close(&frame);
-        assert(rc == 0);
-        (void) rc;
-        if (sent != WEFT_OK)
-            return;
-        core_count(self, COUNT_ANSWERS);
-        routing_let_go(self, request);
-    }
-}
-
-void
-routing_cancel(dispatcher_t *self, request_t *request)
-{
-    request->cancelled = true;
-    worker_t *worker = request->offer ? request->offer->worker : NULL;
-    zmq_msg_t frame;
-    if (worker == NULL || worker->gone || request->cancel_due)
-        return;
-    weft_status_t sent = WEFT_RESOURCE_EXHAUSTED;
-    if (!worker->full && answers_short(&frame, WEFT_CANCEL, slab_id(request), 0)) {
-        sent = core_send_worker(self, worker, &frame);
-        int rc = zmq_msg_close(&frame);
-        assert(rc == 0);
-        (void) rc;
-    }
-    if (sent == WEFT_RESOURCE_EXHAUSTED) {
-        if (!worker->full)
-            s_block(self, worker);
-        request->cancel_due = true;
-        worker->cancels_due++;
-    }
-}
-
-void
-routing_cancel_again(dispatcher_t *self, worker_t *worker)
-{
-    LIST_EACH(link, next, &worker->offers)
-    {
-        offer_t *offer = LIST_ITEM(link, offer_t, worker_link);
-        LIST_EACH(held, next_held, &offer->requests)
-        {
-            if (worker->cancels_due == 0 || worker->full || worker->gone)
-                return;
-            request_t *request = LIST_ITEM(held, request_t, holder_link);
-            if (request->cancel_due) {
-                request->cancel_due = false;
-                worker->cancels_due--;
-                routing_cancel(self, request);
-            }
-        }
-    }
-}
-
-void
-routing_worker_lost(dispatcher_t *self, request_t *request)
-{
-    routing_credit(self, request);
-    if (request->state == REQUEST_ABANDONED) {
-        deadlines_clear(&self->deadlines, &request->deadline);
-        slab_free(&self->slab, request);
-        return;
-    }
-    if (request->state == REQUEST_ENDING)
-        return; /* the client is still owed its answer */
-    assert(request->state == REQUEST_SENT);
-    if (request->cancelled) {
-        routing_fail(self, request, WEFT_CANCELLED, "cancelled, and the worker was lost");
-        return;
-    }
-    /* Not where the client has a part of the stream already: the second worker would send it again. */
-    if (!request->has_frame || request->retried || request->streamed || self->now >= request->deadline_at) {
-        core_count(self, COUNT_REQUESTS_LOST);
-        routing_fail(self, request, WEFT_UNAVAILABLE, "the worker that held the request was lost");
-        return;
-    }
-    zmq_msg_t copy;
-    if (!s_copy_exact(&copy, &request->frame)) {
-        routing_fail(self, request, WEFT_UNAVAILABLE, "the worker that held the request was lost");
-        return;
-    }
-    /* The copy is the request's alone: the frame that was kept may share its bytes with one that is being
-     * sent. */
-    s_unkeep(self, request);
-    slab_keep_frame(request, &copy);
-    int rc = zmq_msg_close(&copy);
-    assert(rc == 0);
-    (void) rc;
-    core_count(self, COUNT_RETRIES);
-    request->service->retries++;
-    request->retried = true;
-    slab_renew(request);
-    s_start(self, request, &request->frame);
-}
-
-void
-routing_expire(dispatcher_t *self, request_t *request)
-{
-    switch ((request_state_t) request->state) {
-    case REQUEST_QUEUED:
-        if (self->now >= request->deadline_at) {
-            core_count(self, COUNT_EXPIRED_QUEUED);
-            routing_fail(self, request, WEFT_DEADLINE_EXCEEDED, "the ttl ran out in the broker's queue");
-        } else if (request->service->workers == 0) {
-            core_count(self, COUNT_NO_WORKER);
-            routing_fail(self, request, WEFT_UNAVAILABLE, "the service has no worker");
-        } else {
-            deadlines_set(&self->deadlines, &request->deadline, request->deadline_at);
-        }
-        break;
-    case REQUEST_SENT:
-        core_count(self, COUNT_EXPIRED_SENT);
-        if (!request->cancelled)
-            routing_cancel(self, request);
-        routing_fail(self, request, WEFT_DEADLINE_EXCEEDED, "the ttl ran out while a worker had the request");
-        break;
-    case REQUEST_ENDING:
-        core_count(self, COUNT_UNDELIVERED);
-        routing_let_go(self, request);
-        break;
-    case REQUEST_ABANDONED:
-        core_count(self, COUNT_ABANDON_EXPIRED);
-        routing_credit(self, request);
-        slab_free(&self->slab, request);
-        break;
-    case REQUEST_WATCHING:
-        routing_fail(self, request, WEFT_DEADLINE_EXCEEDED, "the ttl of the watch ran out");
-        break;
-    case REQUEST_FREE:
-        assert(!"a free request has no deadline");
-        break;
-    }
-}
-
 /* ---- services */
 
 /* A request that waits while its service changes: nobody may know its method any more, or nobody may be left.
@@ -600,7 +277,7 @@ s_revise(void *context, request_t *request)
     dispatcher_t *self = context;
     if (methods_find(&request->service->methods, s_method(request, &request->frame)) == NULL) {
         core_count(self, COUNT_REFUSED_METHOD);
-        routing_fail(self, request, WEFT_UNIMPLEMENTED, "the service no longer has this method");
+        ending_fail(self, request, WEFT_UNIMPLEMENTED, "the service no longer has this method");
     } else if (request->service->workers == 0) {
         deadlines_set(&self->deadlines, &request->deadline, s_queue_deadline(self, request));
     }
@@ -611,14 +288,16 @@ routing_service_changed(dispatcher_t *self, service_t *service)
 {
     if (self->counters[COUNT_CONFLICTS].value != self->registry.conflicts) {
         self->counters[COUNT_CONFLICTS].value = self->registry.conflicts;
-        weft_log_warning("workers of one version describe a service differently",
-                         WEFT_STR("service", service->name),
-                         WEFT_BYTES("version", service->current->descriptor->version));
+        if (core_may_log(self))
+            weft_log_warning("workers of one version describe a service differently",
+                             WEFT_STR("service", service->name),
+                             WEFT_BYTES("version", service->current->descriptor->version));
     }
     if (service->workers == 0 && service->empty_at == 0) {
         service->empty_at = self->now > 0 ? self->now : 1;
         deadlines_set(&self->deadlines, &service->deadline, core_after_ms(self, self->config.forget_ms));
-        weft_log_info("service has no worker", WEFT_STR("service", service->name));
+        if (core_may_log(self))
+            weft_log_info("service has no worker", WEFT_STR("service", service->name));
     } else if (service->workers > 0 && service->empty_at != 0) {
         service->empty_at = 0;
         deadlines_clear(&self->deadlines, &service->deadline);
@@ -635,7 +314,7 @@ s_fail_unavailable(void *context, request_t *request)
 {
     dispatcher_t *self = context;
     core_count(self, COUNT_NO_WORKER);
-    routing_fail(self, request, WEFT_UNAVAILABLE, "the service has no worker");
+    ending_fail(self, request, WEFT_UNAVAILABLE, "the service has no worker");
 }
 
 void
@@ -648,7 +327,8 @@ routing_service_due(dispatcher_t *self, service_t *service)
         deadlines_set(&self->deadlines, &service->deadline, core_after_ms(self, self->config.grace_ms));
         return;
     }
-    weft_log_info("service forgotten", WEFT_STR("service", service->name));
+    if (core_may_log(self))
+        weft_log_info("service forgotten", WEFT_STR("service", service->name));
     watch_forgotten(self, service);
     registry_forget(&self->registry, service);
 }

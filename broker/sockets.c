@@ -45,22 +45,12 @@ s_set_options(void *router, const sockets_config_t *config)
 }
 
 static bool
-s_bind(void *router, int side, weft_span_t endpoint, bool insecure)
+s_bind(void *router, int side, weft_span_t endpoint)
 {
     char text[ENDPOINT_MAX];
     char bound[ENDPOINT_MAX];
     size_t size = sizeof bound;
     (void) weft_format(text, sizeof text, "%.*s", (int) endpoint.size, endpoint.data);
-    if (!weft_endpoint_is_local(endpoint)) {
-        if (!insecure) {
-            weft_log_error("could not bind: others could reach this address, and there is no encryption yet "
-                           "(WEFT_INSECURE=1 allows it)",
-                           WEFT_STR("endpoint", text));
-            return false;
-        }
-        weft_log_warning("listening without encryption on an address that others can reach",
-                         WEFT_STR("endpoint", text));
-    }
     if (zmq_bind(router, text) != 0) {
         char message[ENDPOINT_MAX + 128];
         weft_log_error(
@@ -69,7 +59,16 @@ s_bind(void *router, int side, weft_span_t endpoint, bool insecure)
     }
     if (zmq_getsockopt(router, ZMQ_LAST_ENDPOINT, bound, &size) != 0)
         return false;
-    weft_log_info("listening", WEFT_STR("side", SIDES[side]), WEFT_STR("endpoint", bound));
+    /* A socket that speaks IPv6 shows an IPv4 address within one. */
+    static const char MAPPED[] = "tcp://[::ffff:";
+    char *bracket = strchr(bound, ']');
+    if (strncmp(bound, MAPPED, sizeof MAPPED - 1) == 0 && bracket) {
+        *bracket = '\0';
+        (void) weft_format(text, sizeof text, "tcp://%s%s", bound + sizeof MAPPED - 1, bracket + 1);
+    } else {
+        (void) weft_format(text, sizeof text, "%s", bound);
+    }
+    weft_log_info("listening", WEFT_STR("side", SIDES[side]), WEFT_STR("endpoint", text));
     return true;
 }
 
@@ -87,7 +86,7 @@ s_open_side(sockets_t *self, int side, const sockets_config_t *config)
     const char *list = config->endpoints[side];
     weft_span_t endpoint;
     while (weft_endpoints_next(&list, &endpoint))
-        if (!s_bind(router, side, endpoint, config->insecure))
+        if (!s_bind(router, side, endpoint))
             return false;
     return true;
 }

@@ -8,7 +8,6 @@
 
 typedef struct {
     const char *endpoints[2]; /* by side; separated by commas */
-    bool insecure;            /* binds that others can reach are allowed */
     int pipe_max;             /* messages waiting for one peer in libzmq */
     int io_threads;
 } sockets_config_t;

@@ -4,16 +4,19 @@
  * behind it is still to be told.  Changes that follow one another quickly are told once.  A first listing
  * goes out in portions, since a pipe holds only so many messages; who then still reads too slowly is cut off.
  */
+#include "broker/watch.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
-#include "broker/core.h"
+#include "broker/ending.h"
 #include "broker/pack.h"
 
 enum {
     PORTION = 100,                   /* events to one watcher at a time: less than its pipe holds */
     PORTION_BYTES = 4 * 1024 * 1024, /* and at most about so much */
-    EVENT_OVERHEAD = 512             /* bytes of an event beside its descriptor */
+    EVENT_OVERHEAD = 512,            /* bytes of an event beside its descriptor */
+    BYTES_PER_MS = 20000             /* to all watchers together, in the long run: descriptors can be large */
 };
 
 /* Sends one event; false when the watch ended by that. */
@@ -23,7 +26,7 @@ s_send(dispatcher_t *self, watcher_t *watcher, weft_span_t body)
     zmq_msg_t frame;
     request_t *request = watcher->request;
     if (!answers_ok(&self->answers, &frame, WEFT_PARTIAL, request->client_key, body)) {
-        routing_fail(self, request, WEFT_RESOURCE_EXHAUSTED, "an event is longer than a frame");
+        ending_fail(self, request, WEFT_RESOURCE_EXHAUSTED, "an event is longer than a frame");
         return false;
     }
     weft_status_t sent = core_send_client(self, request->client, request->framed, &frame);
@@ -33,7 +36,7 @@ s_send(dispatcher_t *self, watcher_t *watcher, weft_span_t body)
         return true;
     }
     if (sent == WEFT_RESOURCE_EXHAUSTED)
-        routing_owe(self, request);
+        ending_owe(self, request);
     return false; /* gone: the watch ends with its client */
 }
 
@@ -101,7 +104,9 @@ s_catch_up(dispatcher_t *self, watcher_t *watcher)
         if (!s_tell_service(self, watcher, service))
             return;
         watcher->seen = service->changed;
-        bytes += service->current->descriptor->bytes.size + EVENT_OVERHEAD;
+        size_t size = service->current->descriptor->bytes.size + EVENT_OVERHEAD;
+        bytes += size;
+        self->watch_bytes += size;
         events++;
     }
     if (!watcher->synced)
@@ -114,7 +119,7 @@ watch_start(dispatcher_t *self, request_t *request)
     watcher_t *watcher = self->watcher_count < WATCHERS_MAX ? calloc(1, sizeof *watcher) : NULL;
     if (watcher == NULL) {
         core_count(self, COUNT_REFUSED_LIMIT);
-        routing_fail(self, request, WEFT_RESOURCE_EXHAUSTED, "this broker has as many watchers as it may");
+        ending_fail(self, request, WEFT_RESOURCE_EXHAUSTED, "this broker has as many watchers as it may");
         return;
     }
     watcher->request = request;
@@ -141,12 +146,13 @@ void
 watch_changed(dispatcher_t *self)
 {
     if (self->watcher_count > 0)
-        s_due_in(self, WATCH_MS);
+        s_due_in(self, WATCH_MS + (uint32_t) (self->watch_bytes / BYTES_PER_MS));
 }
 
 void
 watch_due(dispatcher_t *self)
 {
+    self->watch_bytes = 0;
     LIST_EACH(link, next, &self->watchers)
     s_catch_up(self, LIST_ITEM(link, watcher_t, link));
 }
@@ -167,5 +173,5 @@ void
 watch_stop(dispatcher_t *self, const char *message)
 {
     LIST_EACH(link, next, &self->watchers)
-    routing_fail(self, LIST_ITEM(link, watcher_t, link)->request, WEFT_UNAVAILABLE, message);
+    ending_fail(self, LIST_ITEM(link, watcher_t, link)->request, WEFT_UNAVAILABLE, message);
 }
