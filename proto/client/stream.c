@@ -8,7 +8,11 @@
 
 #include "client/client_private.h"
 
-#define UNREAD_MAX 64 /* partials; beyond them the reader is too slow */
+/* Partials that wait unread; beyond either bound the reader is too slow.  A producer may well be faster than
+ * a reader for a moment: the bytes are what has to be bounded, the number bounds what empty ones cost. */
+#define UNREAD_MAX 65536
+#define UNREAD_BYTES_MAX (8u * 1024 * 1024)
+#define RING_FIRST 16
 
 struct weft_stream {
     weft_client_t *client;
@@ -16,22 +20,66 @@ struct weft_stream {
     uint64_t ticket;
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t changed;
-    weft_reply_t unread[UNREAD_MAX]; /* a ring */
-    uint32_t first, count;
+    weft_reply_t *unread; /* a ring of `room`, a power of two; made when the first comes */
+    uint32_t first, count, room;
+    size_t bytes;      /* of their bodies and metas */
     weft_reply_t last; /* the final reply; kept to be given again */
     bool ended;        /* `last` is there */
     bool finished;     /* the call has had its final reply: no callback will come */
     bool closed;       /* the reader is gone */
 };
 
+static bool
+s_grow(weft_stream_t *self)
+{
+    uint32_t room = self->room ? self->room * 2 : RING_FIRST;
+    weft_reply_t *ring = calloc(room, sizeof *ring);
+    if (!ring) {
+        return false;
+    }
+    for (uint32_t i = 0; i < self->count; i++) {
+        ring[i] = self->unread[(self->first + i) % self->room];
+    }
+    free(self->unread);
+    self->unread = ring;
+    self->room = room;
+    self->first = 0;
+    return true;
+}
+
+/* False when it may not wait with the others. */
+static bool
+s_push(weft_stream_t *self, weft_reply_t *reply)
+{
+    size_t size = reply->meta.size + reply->body.size;
+    if (self->count == UNREAD_MAX || size > UNREAD_BYTES_MAX - self->bytes ||
+        (self->count == self->room && !s_grow(self))) {
+        return false;
+    }
+    self->unread[(self->first + self->count++) % self->room] = *reply;
+    self->bytes += size;
+    *reply = (weft_reply_t){ 0 };
+    return true;
+}
+
+static void
+s_pop(weft_stream_t *self, weft_reply_t *reply)
+{
+    *reply = self->unread[self->first];
+    self->first = (self->first + 1) % self->room;
+    self->count--;
+    self->bytes -= reply->meta.size + reply->body.size;
+}
+
 static void
 s_free(weft_stream_t *self)
 {
     while (self->count > 0) {
-        weft_reply_fini(&self->unread[self->first]);
-        self->first = (self->first + 1) % UNREAD_MAX;
-        self->count--;
+        weft_reply_t reply;
+        s_pop(self, &reply);
+        weft_reply_fini(&reply);
     }
+    free(self->unread);
     weft_reply_fini(&self->last);
     (void) pthread_cond_destroy(&self->changed);
     (void) pthread_mutex_destroy(&self->lock);
@@ -57,14 +105,12 @@ s_keep(weft_stream_t *self, weft_reply_t *reply)
         s_end(self, reply);
         return false;
     }
-    if (self->count == UNREAD_MAX) {
+    if (!s_push(self, reply)) {
         weft_reply_t error;
         reply_error(self->frames, WEFT_RESOURCE_EXHAUSTED, "the stream was read too slowly", true, &error);
         s_end(self, &error);
         return true;
     }
-    self->unread[(self->first + self->count++) % UNREAD_MAX] = *reply;
-    *reply = (weft_reply_t){ 0 };
     return false;
 }
 
@@ -128,9 +174,7 @@ weft_stream_next(weft_stream_t *self, int64_t timeout_ms, weft_reply_t *reply)
     }
     bool found = true;
     if (self->count > 0) {
-        *reply = self->unread[self->first];
-        self->first = (self->first + 1) % UNREAD_MAX;
-        self->count--;
+        s_pop(self, reply);
     } else if (self->ended) {
         reply_copy(self->frames, &self->last, reply);
     } else {

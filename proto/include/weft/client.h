@@ -74,8 +74,8 @@ weft_status_t weft_submit(weft_client_t *self, const weft_call_t *call, weft_on_
 void weft_cancel(weft_client_t *self, uint64_t ticket);
 
 /* A stream read by a blocking caller: open, next until a final reply, close (which cancels if it goes on). At
- * most 64 replies wait unread: beyond them the call is cancelled and ends with RESOURCE_EXHAUSTED. One thread
- * per stream; closed before its client is destroyed. */
+ * most 65,536 replies of 8 MiB together wait unread: beyond them the call is cancelled and ends with
+ * RESOURCE_EXHAUSTED.  One thread per stream; closed before its client is destroyed. */
 typedef struct weft_stream weft_stream_t;
 /* Never blocks; a call that is refused has its final reply at once.  NULL without memory. */
 weft_stream_t *weft_stream_open(weft_client_t *self, const weft_call_t *call);

@@ -3,7 +3,8 @@
  * Each method names what is done with its request:
  *   echo      OK with the request's body;        silent   nothing, ever
  *   fail      NOT_FOUND, executed "maybe";        refuse   RESOURCE_EXHAUSTED, executed "no"
- *   stream    five PARTIALs and an OK;            flood    500 PARTIALs and an OK
+ *   stream    five PARTIALs and an OK;            many     2,000 of them and an OK
+ *   flood     9 MiB of PARTIALs and an OK
  *   twice     two REPLYs;                         garbage  bytes that are no message, then OK
  *   hold      nothing until its CANCEL: CANCELLED */
 #ifndef WEFT_SCRIPTED_BROKER_H
@@ -69,8 +70,15 @@ s_script_request(scripted_broker_t *self, const weft_message_t *request)
     } else if (weft_span_equal(request->method, WEFT_SPAN("refuse"))) {
         s_script_error(self, request->id, WEFT_RESOURCE_EXHAUSTED, "busy", false);
     } else if (weft_span_equal(request->method, WEFT_SPAN("stream")) ||
-               weft_span_equal(request->method, WEFT_SPAN("flood"))) {
-        for (int i = request->method.data[0] == 's' ? 5 : 500; i > 0; i--) {
+               weft_span_equal(request->method, WEFT_SPAN("many"))) {
+        for (int i = request->method.data[0] == 's' ? 5 : 2000; i > 0; i--) {
+            s_script_send(self, &partial);
+        }
+        s_script_send(self, &reply);
+    } else if (weft_span_equal(request->method, WEFT_SPAN("flood"))) {
+        static const char large[65536] = { (char) 0xc6, 0, 0, (char) 0xff, (char) 0xfb };
+        partial.body = (weft_span_t){ large, sizeof large };
+        for (int i = 0; i < 144; i++) {
             s_script_send(self, &partial);
         }
         s_script_send(self, &reply);
