@@ -6,7 +6,8 @@
 
 #define HEAD_ROOM 1536 /* bytes in front of the body for the head */
 #define LOCATION_MAX 768
-#define CHUNK_ROOM 20 /* 16 digits, CR LF */
+#define SHARE_REQUESTS 100 /* on one connection, while there is no room for another */
+#define CHUNK_ROOM 20      /* 16 digits, CR LF */
 
 static void
 s_write(exchange_t *self, const char *data, size_t size)
@@ -107,11 +108,20 @@ s_put_server_timing(head_t *head, const exchange_t *self)
     s_put_literal(head, "\r\n");
 }
 
+/* A thread serves one connection: where all have one, those that had their share make way. */
+static bool
+s_has_had_its_share(const exchange_t *self)
+{
+    return self->slot->requests >= SHARE_REQUESTS &&
+           atomic_load_explicit(&self->gateway->connections, memory_order_relaxed) >=
+               self->gateway->settings.threads;
+}
+
 static void
 s_decide_close(exchange_t *self)
 {
     self->close = self->close || !self->slot->head.keep_alive ||
-                  gateway_phase(self->gateway) != GATEWAY_SERVING;
+                  gateway_phase(self->gateway) != GATEWAY_SERVING || s_has_had_its_share(self);
 }
 
 static const char *

@@ -43,6 +43,7 @@ typedef struct {
     stats_t stats;
     _Atomic int phase; /* gateway_phase_t, only ever rises */
     _Atomic uint32_t in_flight;
+    _Atomic int connections;
     _Atomic uint32_t streams;
     _Atomic uint32_t body_readers;
 } gateway_t;

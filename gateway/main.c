@@ -1,6 +1,7 @@
 /* main - weft-gateway: the HTTP edge of the mesh */
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -55,6 +56,22 @@ s_leave(gateway_t *gateway, const sigset_t *signals)
     return cut > 0;
 }
 
+/* A connection takes a descriptor, a slow call of it a second one: the usual soft limit of 1,024 is too low.
+ */
+static void
+s_raise_descriptors(const settings_t *settings)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t) settings->threads * 2 + 512;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
+        limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
+            weft_log_warning("few file descriptors", WEFT_UINT("limit", limit.rlim_cur),
+                             WEFT_UINT("wanted", wanted));
+        }
+    }
+}
+
 static int
 s_serve(gateway_t *gateway, const sigset_t *signals)
 {
@@ -105,10 +122,10 @@ main(int argc, char **argv)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     settings_load(&gateway.settings, argc, argv);
+    s_raise_descriptors(&gateway.settings);
     /* All threads inherit this: only main takes these signals, only HTTP threads the watchdog's. */
     sigset_t blocked = signals;
     sigaddset(&blocked, SIGURG);
-    sigaddset(&blocked, SIGHUP);
     sigaddset(&blocked, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &blocked, NULL);
     return s_serve(&gateway, &signals);

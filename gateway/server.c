@@ -22,7 +22,6 @@ struct server {
     struct mg_context *context;
     watchdog_t *watchdog;
     pthread_t master; /* civetweb's accepting thread */
-    _Atomic int connections;
 };
 
 static server_t *
@@ -86,7 +85,8 @@ s_on_connection(const struct mg_connection *connection, void **connection_data)
     slot->socket = -2;
     slot->connected = true;
     slot->refused = false;
-    int open = atomic_fetch_add(&self->connections, 1) + 1;
+    slot->requests = 0;
+    int open = atomic_fetch_add(&self->gateway->connections, 1) + 1;
     weft_metric_add(gateway->stats.connections, 1);
     slot->over_limit = open > gateway->settings.threads;
     atomic_store(&slot->deadline_ms, 0);
@@ -112,7 +112,7 @@ s_on_connection_closed(const struct mg_connection *connection)
     atomic_store(&slot->deadline_ms, 0);
     if (slot->connected) { /* this runs twice when we ended the connection ourselves */
         slot->connected = false;
-        atomic_fetch_sub(&self->connections, 1);
+        atomic_fetch_sub(&self->gateway->connections, 1);
         weft_metric_add(self->gateway->stats.connections, -1);
     }
 }
@@ -131,6 +131,7 @@ s_begin(exchange_t *exchange, struct mg_connection *connection)
     atomic_store(&slot->state, SLOT_BUSY);
     atomic_store_explicit(&slot->deadline_ms, 0, memory_order_release);
     atomic_fetch_add(&self->gateway->in_flight, 1);
+    slot->requests++;
 }
 
 static void

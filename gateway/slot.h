@@ -51,9 +51,10 @@ typedef struct slot {
 
     /* Of the connection at hand. */
     bool connected;
-    bool refused;    /* civetweb could not parse it: the answer is given */
-    bool over_limit; /* admitted only to be told 503 */
-    int socket;      /* -2: not looked for, -1: not found */
+    bool refused;      /* civetweb could not parse it: the answer is given */
+    bool over_limit;   /* admitted only to be told 503 */
+    uint32_t requests; /* begun on it */
+    int socket;        /* -2: not looked for, -1: not found */
 } slot_t;
 
 /* Caller destroys, after the client (see waiter.h). */
