@@ -118,10 +118,10 @@ class Path(MeshTest):
 
     def test_command_line_reaches_the_same_note(self):
         note = self.create("by http", "b").json
-        done = self.mesh.weft("call", "notes.get", json.dumps({"id": note["id"]}))
+        done = self.mesh.weft("call", "notes.get", json.dumps({"id": note["id"]}), "--output", "json")
         self.assertEqual((done.returncode, json.loads(done.stdout)), (0, note), done.stderr)
         done = self.mesh.weft("call", "notes.get", '{"id":999999999}')
-        self.assertNotEqual(done.returncode, 0)
+        self.assertEqual(done.returncode, 3)
         self.assertIn("NOT_FOUND", done.stderr + done.stdout)
 
     def test_text_of_all_kinds_survives(self):
