@@ -1,15 +1,20 @@
 /* ops - /healthz, /readyz and /metrics on a small HTTP server with threads of its own */
 #include <weft/ops.h>
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <civetweb.h>
-#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <weft/clock.h>
 #include <weft/config.h>
@@ -28,6 +33,7 @@ struct weft_ops {
     weft_ops_config_t config;
     struct mg_context *server;
     int port;
+    struct sockaddr_in wake_at; /* its own address, port 0: unknown */
     int64_t started_at;         /* monotonic ms */
     _Atomic uint64_t seen_tick; /* ticks as of the last look */
     _Atomic int64_t moved_at;   /* when a look last found them moved; monotonic ms */
@@ -155,6 +161,67 @@ s_log_message(const struct mg_connection *connection, const char *message)
     return 1;
 }
 
+/* civetweb's accepting thread sleeps up to 2 s at a time and looks for the end in between: connections wake
+ * it. From a thread of its own, since mg_stop sets the end and waits for it in one. */
+typedef struct {
+    struct sockaddr_in to;
+    _Atomic bool done;
+} waker_t;
+
+static void *
+s_wake(void *context)
+{
+    waker_t *self = context;
+    const struct timespec pause = { .tv_nsec = 5000000 };
+    while (!atomic_load(&self->done)) {
+        const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd >= 0) {
+            (void) connect(fd, (const struct sockaddr *) &self->to,
+                           sizeof self->to); /* refused: it is over */
+            (void) close(fd);
+        }
+        (void) nanosleep(&pause, NULL);
+    }
+    return NULL;
+}
+
+/* Without the thread it takes its 2 s. */
+static void
+s_stop(weft_ops_t *self)
+{
+    waker_t waker = { .to = self->wake_at };
+    sigset_t all;
+    sigset_t before;
+    pthread_t thread;
+    (void) sigfillset(&all);
+    (void) pthread_sigmask(SIG_SETMASK, &all, &before);
+    const bool woken = self->wake_at.sin_port != 0 && pthread_create(&thread, NULL, s_wake, &waker) == 0;
+    (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
+    mg_stop(self->server);
+    atomic_store(&waker.done, true);
+    if (woken)
+        (void) pthread_join(thread, NULL);
+}
+
+/* Where a connection reaches the listening socket; port 0 where that cannot be told. */
+static void
+s_find_self(weft_ops_t *self, const char *address)
+{
+    char host[256] = "127.0.0.1";
+    const char *colon = strrchr(address, ':');
+    const struct addrinfo hints = { .ai_family = AF_INET, .ai_socktype = SOCK_STREAM };
+    struct addrinfo *found = NULL;
+    if (colon && address[0] != '*')
+        weft_format(host, sizeof host, "%.*s", (int) (colon - address), address);
+    if (getaddrinfo(host, NULL, &hints, &found) != 0)
+        return;
+    memcpy(&self->wake_at, found->ai_addr, sizeof self->wake_at);
+    freeaddrinfo(found);
+    if (self->wake_at.sin_addr.s_addr == htonl(INADDR_ANY))
+        self->wake_at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    self->wake_at.sin_port = htons((uint16_t) self->port);
+}
+
 /* Its threads inherit the mask: signals are for the program's main thread. */
 static bool
 s_start(weft_ops_t *self, const char *address)
@@ -190,6 +257,7 @@ s_start(weft_ops_t *self, const char *address)
     if (mg_get_server_ports(self->server, 1, &port) < 1)
         return false;
     self->port = port.port;
+    s_find_self(self, address);
     atomic_store(&self->started, true);
     return true;
 }
@@ -230,7 +298,7 @@ weft_ops_destroy(weft_ops_t **self_p)
     if (!self)
         return;
     if (self->server)
-        mg_stop(self->server);
+        s_stop(self);
     if (self->library)
         (void) mg_exit_library();
     free(self);
