@@ -9,6 +9,8 @@
 void
 back_watch_over(dispatcher_t *self, worker_t *worker)
 {
+    if (worker->gone)
+        return; /* its deadline is its end */
     int64_t at = worker->last_at + (int64_t) self->config.silence_ms * 1000;
     if (worker->held > 0) {
         if (worker->probe_at <= self->now)
@@ -43,8 +45,10 @@ s_answer_drain(dispatcher_t *self, worker_t *worker)
 void
 back_worker_due(dispatcher_t *self, worker_t *worker)
 {
-    if (worker->gone)
+    if (worker->gone) {
+        core_lose_worker(self, worker);
         return;
+    }
     if (self->now - worker->last_at >= (int64_t) self->config.silence_ms * 1000) {
         if (core_may_log(self))
             weft_log_warning("worker is silent", WEFT_UINT("worker", worker->number),

@@ -51,8 +51,8 @@ s_check_worker(const dispatcher_t *self, const worker_t *worker, uint32_t *held)
         offers++;
     }
     if (offers != worker->offer_count || requests != worker->held || cancels_due != worker->cancels_due ||
-        worker->gone || worker->deadline.place == 0 || peers_worker(&self->peers, worker->number) != worker ||
-        ((cancels_due > 0 || worker->drain_due) && !worker->full))
+        worker->deadline.place == 0 || peers_worker(&self->peers, worker->number) != worker ||
+        ((cancels_due > 0 || worker->drain_due) && !worker->full && !worker->gone))
         abort();
     *held += requests;
 }

@@ -19,9 +19,10 @@ enum {
     ABANDON_MS = 30 * 1000,     /* a worker that does not answer a CANCEL gets its credit back after this */
     CLIENT_IDLE_MS = 60 * 1000, /* a client that never pings and has nothing in flight is forgotten */
     FULL_RETRY_MS = 20,         /* a full pipe is tried again */
-    ENDING_MS = 60 * 1000,      /* a client that does not read is owed its last answer for this long */
-    WATCH_MS = 50,              /* changes of the registry within this time are one event */
-    WATCH_PACE_MS = 5           /* between two portions of a watcher's first listing */
+    UNREACHABLE_MS = 50,   /* a worker whose connection ended is lost after this: see core_doubt_worker */
+    ENDING_MS = 60 * 1000, /* a client that does not read is owed its last answer for this long */
+    WATCH_MS = 50,         /* changes of the registry within this time are one event */
+    WATCH_PACE_MS = 5      /* between two portions of a watcher's first listing */
 };
 enum {
     UNANSWERED_MAX = 1024, /* requests of one client that wait for room in its pipe */
@@ -86,6 +87,10 @@ void core_send_short(dispatcher_t *self, peer_t to, weft_kind_t kind, uint64_t i
 void core_send_error(dispatcher_t *self, peer_t to, uint64_t id, weft_status_t status, const char *message);
 void core_lose_client(dispatcher_t *self, client_t *client);
 void core_lose_worker(dispatcher_t *self, worker_t *worker);
+/* A send said that the worker's connection ended.  ROUTER says so as soon as it knows, when replies that the
+ * worker sent before may still be unread: nothing is sent to it any more, but it is only lost a little later.
+ */
+void core_doubt_worker(dispatcher_t *self, worker_t *worker);
 
 /* May this event be logged?  Those that a peer can cause at will: at most LOGS_PER_SECOND, the rest is
  * counted. */

@@ -123,7 +123,7 @@ core_send_worker(dispatcher_t *self, worker_t *worker, zmq_msg_t *frame)
     weft_status_t status = self->send(self->context, to, frame);
     if (status == WEFT_OK || status == WEFT_RESOURCE_EXHAUSTED)
         return status;
-    core_lose_worker(self, worker);
+    core_doubt_worker(self, worker);
     return WEFT_UNAVAILABLE;
 }
 

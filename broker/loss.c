@@ -18,7 +18,7 @@ core_lose_client(dispatcher_t *self, client_t *client)
 }
 
 void
-core_lose_worker(dispatcher_t *self, worker_t *worker)
+core_doubt_worker(dispatcher_t *self, worker_t *worker)
 {
     if (worker->gone)
         return;
@@ -28,7 +28,15 @@ core_lose_worker(dispatcher_t *self, worker_t *worker)
         offer_t *offer = LIST_ITEM(link, offer_t, worker_link);
         balancer_remove(&offer->service->balancer, offer);
     }
-    list_add(&self->peers.gone_workers, &worker->gone_link);
+    deadlines_set(&self->deadlines, &worker->deadline, core_after_ms(self, UNREACHABLE_MS));
+}
+
+void
+core_lose_worker(dispatcher_t *self, worker_t *worker)
+{
+    core_doubt_worker(self, worker);
+    if (!list_linked(&worker->gone_link))
+        list_add(&self->peers.gone_workers, &worker->gone_link);
 }
 
 static void

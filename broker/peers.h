@@ -35,7 +35,7 @@ typedef struct worker {
     uint32_t held; /* requests of this broker, over all its offers */
     uint32_t load; /* as last reported */
     bool draining;
-    bool gone;      /* waits to be reaped */
+    bool gone;      /* nothing is sent to it any more: lost, or about to be */
     bool full;      /* its pipe was: no credit until full_until */
     bool drain_due; /* its DRAIN is not answered yet: its pipe was full */
     uint64_t drain_id;

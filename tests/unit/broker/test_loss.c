@@ -215,8 +215,31 @@ test_dead_connection_of_a_worker_is_found_by_a_probe(void **state)
     harness_request(h, 5, 1, "notes", "get", 60000);
     harness_expect(h, BACK, 1, WEFT_REQUEST);
     h->peers[BACK][1] = PEER_GONE;
-    harness_wait(h, 250);
+    harness_wait(h, 300);
     harness_expect(h, BACK, 2, WEFT_REQUEST);
+    harness_free(h);
+}
+
+/* Its last reply was on the way when its connection ended: sends fail already, and the reply comes. */
+static void
+test_reply_of_a_worker_that_just_left_still_counts(void **state)
+{
+    (void) state;
+    harness_t *h = s_new();
+    harness_ready(h, 1, "notes", "get!", 4);
+    harness_request(h, 5, 1, "notes", "get", 60000);
+    harness_request(h, 5, 2, "notes", "get", 60000);
+    uint64_t first = harness_expect(h, BACK, 1, WEFT_REQUEST).id;
+    harness_expect(h, BACK, 1, WEFT_REQUEST);
+    h->peers[BACK][1] = PEER_GONE;
+    harness_ready(h, 2, "notes", "get!", 4);
+    harness_wait(h, 250); /* a probe finds it unreachable */
+    harness_expect_nothing(h, BACK, 2);
+    harness_reply(h, 1, first, WEFT_OK, 0);
+    harness_expect_reply(h, 5, 1, WEFT_OK, NULL);
+    harness_say(h, BACK, 1, WEFT_BYE, 0, 0); /* behind its last reply: what it holds now is lost at once */
+    harness_expect(h, BACK, 2, WEFT_REQUEST);
+    assert_int_equal(dispatcher_workers(h->dispatcher), 1);
     harness_free(h);
 }
 
@@ -269,7 +292,7 @@ test_losses_do_not_recurse(void **state)
     for (uint32_t worker = 1; worker < 60; worker++)
         h->peers[BACK][worker] = PEER_GONE;
     h->peers[FRONT][5] = PEER_GONE;
-    harness_wait(h, 250);
+    harness_wait(h, 1000);
     assert_int_equal(dispatcher_workers(h->dispatcher), 0);
     assert_int_equal(dispatcher_clients(h->dispatcher), 0);
     harness_free(h);
@@ -290,6 +313,7 @@ main(void)
         cmocka_unit_test(test_time_in_which_the_broker_was_stopped_is_not_silence),
         cmocka_unit_test(test_worker_that_answers_probes_stays),
         cmocka_unit_test(test_dead_connection_of_a_worker_is_found_by_a_probe),
+        cmocka_unit_test(test_reply_of_a_worker_that_just_left_still_counts),
         cmocka_unit_test(test_vanished_client_is_found_by_a_probe_and_its_requests_cancelled),
         cmocka_unit_test(test_client_gone_when_its_reply_comes),
         cmocka_unit_test(test_losses_do_not_recurse),

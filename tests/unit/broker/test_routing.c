@@ -191,6 +191,7 @@ test_request_refused_by_a_dead_worker_goes_to_another(void **state)
     uint64_t id = harness_expect(h, BACK, 2, WEFT_REQUEST).id;
     harness_reply(h, 2, id, WEFT_OK, 0);
     harness_expect_reply(h, 5, 1, WEFT_OK, NULL);
+    harness_wait(h, 50);
     assert_int_equal(dispatcher_workers(h->dispatcher), 1);
     assert_int_equal(harness_counter(h, "retries", ""), 0); /* it never reached the first */
     harness_free(h);
