@@ -27,6 +27,7 @@ struct pool {
     pthread_cond_t work; /* a request was queued, or stop */
     weft_request_t *first, *last;
     uint32_t idle; /* threads that wait for work */
+    bool waking;   /* one of them was signalled and has not come back yet */
     bool stop;
     void *app;
     uint32_t thread_count;
@@ -34,6 +35,18 @@ struct pool {
 };
 
 /* ---- queue ---- */
+
+/* Wakes one thread; when it has taken its request it wakes the next while there are more.  Waking a thread
+ * for each of a burst costs fast methods more than it gives: the first one is often done with them all.  The
+ * lock is held. */
+static bool
+s_want_wake(pool_t *self)
+{
+    bool wake = self->first && self->idle > 0 && !self->waking;
+    if (wake)
+        self->waking = true;
+    return wake;
+}
 
 void
 pool_put(pool_t *self, weft_request_t *request)
@@ -47,7 +60,7 @@ pool_put(pool_t *self, weft_request_t *request)
     else
         self->first = request;
     self->last = request;
-    bool wake = self->idle > 0;
+    bool wake = s_want_wake(self);
     pthread_mutex_unlock(&self->lock);
     if (wake)
         pthread_cond_signal(&self->work);
@@ -101,11 +114,15 @@ s_take(pool_t *self, weft_pg_t *pg)
             (void) pthread_cond_timedwait(&self->work, &self->lock, &until);
         }
         self->idle--;
+        self->waking = false;
     }
     weft_request_t *request = self->first;
     if (request)
         s_unlink(self, request);
+    bool wake = s_want_wake(self);
     pthread_mutex_unlock(&self->lock);
+    if (wake)
+        pthread_cond_signal(&self->work);
     return request;
 }
 
