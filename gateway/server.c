@@ -1,7 +1,6 @@
 /* server - civetweb, tamed: its options, its callbacks, who is let in, and how it ends */
 #include "gateway/server.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -21,7 +20,6 @@ struct server {
     gateway_t *gateway;
     struct mg_context *context;
     watchdog_t *watchdog;
-    pthread_t master; /* civetweb's accepting thread */
 };
 
 static server_t *
@@ -34,14 +32,10 @@ static void *
 s_on_thread(const struct mg_context *context, int type)
 {
     server_t *self = mg_get_user_data(context);
+    if (type == 0) {
+        watchdog_set_master(self->watchdog);
+    }
     if (type != 1) {
-        if (type == 0) {
-            self->master = pthread_self();
-            sigset_t signals;
-            sigemptyset(&signals);
-            sigaddset(&signals, SIGURG);
-            (void) pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
-        }
         return NULL;
     }
     slot_t *slot = slot_new(self->gateway);
@@ -62,7 +56,9 @@ s_on_thread_end(const struct mg_context *context, int type, void *thread)
 {
     server_t *self = mg_get_user_data(context);
     slot_t *slot = thread;
-    if (type == 1 && slot) {
+    if (type == 0) {
+        watchdog_clear_master(self->watchdog);
+    } else if (type == 1 && slot) {
         watchdog_leave(self->watchdog, slot);
         registry_part(self->gateway->registry, &slot->reader);
     }
@@ -270,7 +266,7 @@ void
 server_stop(server_t *self)
 {
     if (self->context) {
-        watchdog_hurry(self->watchdog, self->master);
+        watchdog_hurry(self->watchdog);
         /* Calls that still wait are told so: behind mg_stop nothing can be written. */
         int64_t until_ms = weft_mono_ms() + STOP_MS;
         while (atomic_load(&self->gateway->in_flight) > 0 && weft_mono_ms() < until_ms) {

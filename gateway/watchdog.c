@@ -25,7 +25,8 @@ struct watchdog {
     uint32_t count, capacity;
     bool stopping;
     bool hurry;
-    pthread_t extra;
+    pthread_t master;
+    bool has_master; /* it may be signalled: a thread that was joined must not be */
 };
 
 static void
@@ -55,8 +56,8 @@ s_look(watchdog_t *self)
                 entry->slot->thread); /* and again at the next look, should it have come between two polls */
         }
     }
-    if (self->hurry) {
-        s_signal(self->extra);
+    if (self->hurry && self->has_master) {
+        s_signal(self->master);
     }
 }
 
@@ -133,18 +134,25 @@ watchdog_destroy(watchdog_t **self_p)
     }
 }
 
-bool
-watchdog_add(watchdog_t *self, slot_t **slot_p)
+/* Lets the calling thread receive the signal. */
+static void
+s_unblock(void)
 {
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, WAKE_SIGNAL);
+    (void) pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+}
+
+bool
+watchdog_add(watchdog_t *self, slot_t **slot_p)
+{
     pthread_mutex_lock(&self->lock);
     bool room = self->count < self->capacity;
     if (room) {
         self->entries[self->count++] = (entry_t){ .slot = *slot_p, .live = true };
         *slot_p = NULL;
-        (void) pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+        s_unblock();
     }
     pthread_mutex_unlock(&self->lock);
     return room;
@@ -189,11 +197,28 @@ watchdog_evict(watchdog_t *self, int64_t idle_min_ms)
 }
 
 void
-watchdog_hurry(watchdog_t *self, pthread_t extra)
+watchdog_set_master(watchdog_t *self)
+{
+    s_unblock();
+    pthread_mutex_lock(&self->lock);
+    self->master = pthread_self();
+    self->has_master = true;
+    pthread_mutex_unlock(&self->lock);
+}
+
+void
+watchdog_clear_master(watchdog_t *self)
+{
+    pthread_mutex_lock(&self->lock);
+    self->has_master = false;
+    pthread_mutex_unlock(&self->lock);
+}
+
+void
+watchdog_hurry(watchdog_t *self)
 {
     pthread_mutex_lock(&self->lock);
     self->hurry = true;
-    self->extra = extra;
     pthread_cond_signal(&self->changed);
     pthread_mutex_unlock(&self->lock);
 }

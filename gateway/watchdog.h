@@ -26,8 +26,11 @@ void watchdog_leave(watchdog_t *self, slot_t *slot);
 /* Ends the connection that has been idle for longest, so that its thread gets free.  False when none is idle.
  */
 bool watchdog_evict(watchdog_t *self, int64_t idle_min_ms);
-/* From now on interrupts every thread, again and again, and `extra` (civetweb's accepting thread): they leave
- * their polls and see that the server stops. */
-void watchdog_hurry(watchdog_t *self, pthread_t extra);
+/* civetweb's accepting thread has begun, is about to end.  On that thread. */
+void watchdog_set_master(watchdog_t *self);
+void watchdog_clear_master(watchdog_t *self);
+/* From now on interrupts every thread and the master, again and again: they leave their polls and see that
+ * the server stops. */
+void watchdog_hurry(watchdog_t *self);
 
 #endif
