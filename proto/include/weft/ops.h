@@ -7,8 +7,13 @@
 
 #include <weft/status.h>
 
+/* An atomic counter in C and in C++: the same eight bytes. */
 #ifdef __cplusplus
+#include <atomic>
+typedef std::atomic<uint64_t> weft_ticks_t;
 extern "C" {
+#else
+typedef _Atomic uint64_t weft_ticks_t;
 #endif
 
 typedef struct weft_ops weft_ops_t;
@@ -20,7 +25,7 @@ typedef struct {
     void *context;
     /* A counter that the program's main loop moves at least once a second; the process is healthy while it
      * moved within the last 10 s.  NULL: always healthy. */
-    const _Atomic uint64_t *ticks;
+    const weft_ticks_t *ticks;
 } weft_ops_config_t;
 
 /* Listens on `address` ([HOST:]PORT, HOST defaults to all) with threads of its own.  NULL when it could not,
