@@ -170,6 +170,7 @@ s_ready(dispatcher_t *self, peer_t from, worker_t *worker, const weft_message_t 
         back_watch_over(self, worker);
     }
     char why[160];
+    uint32_t offers = worker->offer_count;
     service_t *service = NULL;
     weft_status_t status = registry_ready(&self->registry, worker, message->descriptor, message->capacity,
                                           &service, why, sizeof why);
@@ -189,10 +190,13 @@ s_ready(dispatcher_t *self, peer_t from, worker_t *worker, const weft_message_t 
         (void) zmq_msg_close(&frame);
     }
     if (service) {
+        /* Workers adapt their capacity all the time: that is no event of their life. */
+        weft_log_level_t level = worker->offer_count != offers || message->capacity == 0 ? WEFT_LOG_INFO
+                                                                                         : WEFT_LOG_DEBUG;
         if (core_may_log(self))
-            weft_log_info("service registered", WEFT_STR("service", service->name),
-                          WEFT_UINT("worker", worker->number), WEFT_UINT("capacity", message->capacity),
-                          WEFT_UINT("workers", service->workers));
+            weft_log(level, message->capacity > 0 ? "service registered" : "service withdrawn",
+                     WEFT_STR("service", service->name), WEFT_UINT("worker", worker->number),
+                     WEFT_UINT("capacity", message->capacity), WEFT_UINT("workers", service->workers));
         routing_service_changed(self, service);
     }
 }

@@ -22,6 +22,7 @@ enum {
     UNREACHABLE_MS = 50,   /* a worker whose connection ended is lost after this: see core_doubt_worker */
     ENDING_MS = 60 * 1000, /* a client that does not read is owed its last answer for this long */
     WATCH_MS = 50,         /* changes of the registry within this time are one event */
+    WATCH_MINOR_MS = 1000, /* the same where only capacities changed: workers adapt them all the time */
     WATCH_PACE_MS = 5      /* between two portions of a watcher's first listing */
 };
 enum {

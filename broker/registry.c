@@ -241,6 +241,7 @@ registry_withdraw(registry_t *self, offer_t *offer)
         service->capacity -= offer->capacity;
         service->workers--;
         offer->capacity = 0;
+        service->minor = false;
         balancer_remove(&service->balancer, offer);
         s_describe(self, service);
     }
@@ -287,7 +288,8 @@ registry_ready(registry_t *self, worker_t *worker, weft_span_t bytes, uint32_t c
     if ((variant = s_variant(self, service, &descriptor)) == NULL)
         goto out;
 
-    bool same = offer->variant == variant && offer->capacity == capacity;
+    bool minor = offer->variant == variant && variant == service->current;
+    bool same = minor && offer->capacity == capacity;
     variant->refs++;
     if (offer->variant) {
         offer->variant->refs--;
@@ -299,8 +301,11 @@ registry_ready(registry_t *self, worker_t *worker, weft_span_t bytes, uint32_t c
     offer->capacity = capacity;
     service->capacity += capacity;
     variant->seq = ++self->registrations;
-    if (!same || variant != service->current)
+    service->minor = minor;
+    if (!minor)
         s_describe(self, service);
+    else if (!same)
+        s_changed(self, service);
     balancer_update(&service->balancer, offer);
     *service_p = service;
     status = WEFT_OK;

@@ -45,6 +45,7 @@ struct service {
     variant_t *current; /* describes the service; without workers it is the last that did */
     bool conflict;      /* two at the current version disagree */
     bool uniform;       /* all workers have the same methods */
+    bool minor;         /* its last change was one of capacity only: not urgent */
     methods_t methods;
     balancer_t balancer;
     backlog_t backlog;

@@ -306,7 +306,7 @@ routing_service_changed(dispatcher_t *self, service_t *service)
         backlog_each(&service->backlog, s_revise, self);
         routing_pump_later(self, service);
     }
-    watch_changed(self);
+    watch_changed(self, service->minor);
 }
 
 static void

@@ -143,10 +143,10 @@ watch_end(dispatcher_t *self, watcher_t *watcher)
 }
 
 void
-watch_changed(dispatcher_t *self)
+watch_changed(dispatcher_t *self, bool minor)
 {
     if (self->watcher_count > 0)
-        s_due_in(self, WATCH_MS + (uint32_t) (self->watch_bytes / BYTES_PER_MS));
+        s_due_in(self, (minor ? WATCH_MINOR_MS : WATCH_MS) + (uint32_t) (self->watch_bytes / BYTES_PER_MS));
 }
 
 void

@@ -7,8 +7,8 @@
 void watch_start(dispatcher_t *self, request_t *request);
 /* Its request is let go. */
 void watch_end(dispatcher_t *self, watcher_t *watcher);
-/* Something in the registry changed: tell soon. */
-void watch_changed(dispatcher_t *self);
+/* Something in the registry changed: tell soon, or where it is minor within a second. */
+void watch_changed(dispatcher_t *self, bool minor);
 void watch_forgotten(dispatcher_t *self, const service_t *service);
 /* Its deadline: tells what changed. */
 void watch_due(dispatcher_t *self);

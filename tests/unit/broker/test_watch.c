@@ -56,6 +56,32 @@ test_first_listing_then_changes(void **state)
 }
 
 static void
+test_changes_of_capacity_are_told_within_a_second(void **state)
+{
+    (void) state;
+    harness_t *h = s_new();
+    harness_ready(h, 1, "echo", "echo", 4);
+    harness_request(h, 5, 9, "weft.broker", "watch", 60000);
+    s_expect_event(h, 5, "service", "echo", 1);
+    s_expect_event(h, 5, "synced", NULL, 0);
+    for (uint32_t capacity = 5; capacity < 10; capacity++) {
+        harness_ready(h, 1, "echo", "echo", capacity);
+        harness_wait(h, 150);
+    }
+    harness_expect_nothing(h, FRONT, 5);
+    harness_wait(h, 250);
+    weft_message_t message = harness_expect(h, FRONT, 5, WEFT_PARTIAL);
+    assert_int_equal(weft_mp_get_uint(message.body, "capacity", 0), 9);
+    harness_ready(h, 1, "echo", "echo", 9); /* nothing new */
+    harness_wait(h, 2000);
+    harness_expect_nothing(h, FRONT, 5);
+    harness_ready(h, 1, "echo", "echo,more", 9);
+    harness_wait(h, 50);
+    s_expect_event(h, 5, "service", "echo", 1);
+    harness_free(h);
+}
+
+static void
 test_event_carries_the_whole_description(void **state)
 {
     (void) state;
@@ -171,6 +197,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_listing_then_changes),
+        cmocka_unit_test(test_changes_of_capacity_are_told_within_a_second),
         cmocka_unit_test(test_event_carries_the_whole_description),
         cmocka_unit_test(test_watch_ends_with_its_ttl_or_a_cancel),
         cmocka_unit_test(test_slow_watcher_is_cut_off),
