@@ -231,8 +231,9 @@ static void
 s_log(const exchange_t *self)
 {
     const stats_method_t *method = self->method ? self->method->stats : &self->gateway->stats.own;
-    weft_log_info("request", WEFT_STR("verb", self->info->request_method ? self->info->request_method : "-"),
-                  WEFT_STR("path", self->info->local_uri_raw ? self->info->local_uri_raw : "-"),
+    const char *verb = self->unparsed ? NULL : self->info->request_method;
+    const char *path = self->unparsed ? NULL : self->info->local_uri_raw;
+    weft_log_info("request", WEFT_STR("verb", verb ? verb : "-"), WEFT_STR("path", path ? path : "-"),
                   WEFT_INT("status", self->status),
                   WEFT_INT("duration_us", weft_mono_us() - self->started_us), WEFT_UINT("bytes", self->sent),
                   WEFT_STR("service", method->service), WEFT_STR("method", method->method),
@@ -274,6 +275,7 @@ dispatch_refused(exchange_t *self, int http)
     trace_begin(&slot->trace, none, none, &slot->rng);
     self->close = true;
     self->body_read = true;
+    self->unparsed = true;
     switch (http) {
     case 413:
         exchange_refuse(self, 431, WEFT_OUT_OF_RANGE, "head-too-large",

@@ -19,8 +19,9 @@ typedef struct {
     size_t sent;                            /* body bytes */
     bool head_only;                         /* HEAD */
     bool body_read;
-    bool close;  /* the connection ends with this answer */
-    bool broken; /* nothing can be sent any more */
+    bool unparsed; /* civetweb refused the head: what `info` points to may have no end */
+    bool close;    /* the connection ends with this answer */
+    bool broken;   /* nothing can be sent any more */
 } exchange_t;
 
 /* Empties slot->out but for the room in front in which the head is put later: write the body behind it, then
