@@ -58,10 +58,10 @@ void bus_wake(bus_group_t *self);
 /* Sends without blocking; takes the frame's content on success.  WEFT_RESOURCE_EXHAUSTED: the link's pipe is
  * full; WEFT_UNAVAILABLE: no such link any more; WEFT_INVALID_ARGUMENT: longer than WEFT_FRAME_MAX, which
  * would cost the connection.  The frame is then the caller's as before.  Bus thread only. */
-weft_status_t bus_send(bus_group_t *self, link_id_t link, zmq_msg_t *frame) WEFT_MUST_CHECK;
+weft_status_t bus_send(bus_group_t *self, link_id_t link_id, zmq_msg_t *frame) WEFT_MUST_CHECK;
 
 /* Closes one link (its heartbeat failed): `down` follows, then it is connected anew after back-off.  Bus
  * thread only. */
-void bus_drop(bus_group_t *self, link_id_t link);
+void bus_drop(bus_group_t *self, link_id_t link_id);
 
 #endif

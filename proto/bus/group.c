@@ -320,9 +320,9 @@ group_link_read(bus_group_t *self, connection_t *link, uint32_t max)
 }
 
 weft_status_t
-bus_send(bus_group_t *self, link_id_t id, zmq_msg_t *frame)
+bus_send(bus_group_t *self, link_id_t link_id, zmq_msg_t *frame)
 {
-    connection_t *link = s_find(self, id);
+    connection_t *link = s_find(self, link_id);
     if (!link || link->dropped) {
         return WEFT_UNAVAILABLE;
     }
@@ -351,9 +351,9 @@ bus_send(bus_group_t *self, link_id_t id, zmq_msg_t *frame)
 }
 
 void
-bus_drop(bus_group_t *self, link_id_t id)
+bus_drop(bus_group_t *self, link_id_t link_id)
 {
-    connection_t *link = s_find(self, id);
+    connection_t *link = s_find(self, link_id);
     if (link) {
         link->dropped = true;
     }

@@ -181,7 +181,7 @@ cli_failed(const weft_reply_t *reply)
     weft_error_body_read(reply->body, &error);
     weft_buf_t details;
     weft_json_error_t unreadable;
-    weft_buf_init(&details, WEFT_FRAME_MAX * 6u);
+    weft_buf_init(&details, (size_t) WEFT_FRAME_MAX * 6);
     /* As JSON strings: what a peer wrote must not move the terminal's cursor. */
     weft_json_add_string(&details, error.message);
     cli_complain("%s: %.*s (executed: %s%s%.*s)", weft_status_name(reply->status),

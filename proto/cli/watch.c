@@ -103,7 +103,7 @@ cli_watch(const cli_options_t *options)
         weft_stream_close(&stream);
         if (again) {
             /* The broker may refuse at once, again and again. */
-            const struct timespec pause = { .tv_nsec = 500 * 1000 * 1000 };
+            const struct timespec pause = { .tv_nsec = 500000000L };
             (void) nanosleep(&pause, NULL);
         }
     }

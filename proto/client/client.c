@@ -449,31 +449,31 @@ weft_client_wait(weft_client_t *self, int64_t timeout_ms)
 /* ---- calls ---- */
 
 weft_status_t
-weft_submit(weft_client_t *self, const weft_call_t *request, weft_on_reply_t on_reply, void *context,
+weft_submit(weft_client_t *self, const weft_call_t *call, weft_on_reply_t on_reply, void *context,
             uint64_t *ticket)
 {
     if (atomic_load_explicit(&self->leaving, memory_order_relaxed)) {
         return WEFT_CANCELLED;
     }
-    call_t *call = freelist_take(self->calls);
-    if (!call) {
+    call_t *place = freelist_take(self->calls);
+    if (!place) {
         return WEFT_RESOURCE_EXHAUSTED;
     }
-    weft_status_t status = call_frame_make(request, &call->frame);
+    weft_status_t status = call_frame_make(call, &place->frame);
     if (status != WEFT_OK) {
-        freelist_give(call);
+        freelist_give(place);
         return status;
     }
-    call->idempotent = request->idempotent;
-    call->on_reply = on_reply;
-    call->context = context;
-    call->started_us = weft_mono_us();
+    place->idempotent = call->idempotent;
+    place->on_reply = on_reply;
+    place->context = context;
+    place->started_us = weft_mono_us();
     if (ticket) {
-        uint32_t generation = atomic_load_explicit(&call->generation, memory_order_relaxed);
-        *ticket = (uint64_t) generation << 32 | (call->item.index + 1);
+        uint32_t generation = atomic_load_explicit(&place->generation, memory_order_relaxed);
+        *ticket = (uint64_t) generation << 32 | (place->item.index + 1);
     }
     /* The call may end, and its place be used anew, as soon as it is pushed. */
-    s_push_submit(self, call);
+    s_push_submit(self, place);
     bus_wake(self->group);
     return WEFT_OK;
 }

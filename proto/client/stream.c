@@ -11,7 +11,7 @@
 /* Partials that wait unread; beyond either bound the reader is too slow.  A producer may well be faster than
  * a reader for a moment: the bytes are what has to be bounded, the number bounds what empty ones cost. */
 #define UNREAD_MAX 65536
-#define UNREAD_BYTES_MAX (8u * 1024 * 1024)
+#define UNREAD_BYTES_MAX ((size_t) 8 * 1024 * 1024)
 #define RING_FIRST 16
 
 struct weft_stream {
@@ -134,31 +134,31 @@ s_on_reply(void *context, weft_reply_t *reply)
 }
 
 weft_stream_t *
-weft_stream_open(weft_client_t *client, const weft_call_t *call)
+weft_stream_open(weft_client_t *self, const weft_call_t *call)
 {
-    weft_stream_t *self = calloc(1, sizeof *self);
-    if (!self) {
+    weft_stream_t *stream = calloc(1, sizeof *stream);
+    if (!stream) {
         return NULL;
     }
-    self->client = client;
-    self->frames = client_frames(client);
+    stream->client = self;
+    stream->frames = client_frames(self);
     pthread_condattr_t attributes;
-    if (pthread_mutex_init(&self->lock, NULL) != 0 || pthread_condattr_init(&attributes) != 0 ||
+    if (pthread_mutex_init(&stream->lock, NULL) != 0 || pthread_condattr_init(&attributes) != 0 ||
         pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) != 0 ||
-        pthread_cond_init(&self->changed, &attributes) != 0) {
-        free(self);
+        pthread_cond_init(&stream->changed, &attributes) != 0) {
+        free(stream);
         return NULL;
     }
     (void) pthread_condattr_destroy(&attributes);
     /* The lock keeps the first reply from asking for the ticket before it is written. */
-    (void) pthread_mutex_lock(&self->lock);
-    weft_status_t status = weft_submit(client, call, s_on_reply, self, &self->ticket);
+    (void) pthread_mutex_lock(&stream->lock);
+    weft_status_t status = weft_submit(self, call, s_on_reply, stream, &stream->ticket);
     if (status != WEFT_OK) {
-        client_refused(client, status, &self->last);
-        self->ended = self->finished = true;
+        client_refused(self, status, &stream->last);
+        stream->ended = stream->finished = true;
     }
-    (void) pthread_mutex_unlock(&self->lock);
-    return self;
+    (void) pthread_mutex_unlock(&stream->lock);
+    return stream;
 }
 
 bool

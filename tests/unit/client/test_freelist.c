@@ -27,7 +27,7 @@ test_every_item_is_another_up_to_the_maximum(void **state)
         uint32_t max = MAXIMA[m];
         freelist_t *list = freelist_new(sizeof(thing_t), max);
         assert_non_null(list);
-        thing_t *taken[1000];
+        thing_t *taken[1000] = { NULL };
         for (uint32_t i = 0; i < max; i++) {
             taken[i] = freelist_take(list);
             assert_non_null(taken[i]);
