@@ -1,4 +1,5 @@
 /* test_request - what a method's function can do with its request */
+#include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -120,9 +121,25 @@ test_cancel_wakes_who_waits(void **state)
     request_destroy(&request);
 }
 
+/* Returns when the test's thread sleeps, which it does in the wait that is to be ended. */
+static void
+s_await_sleep(void)
+{
+    char text[512] = "";
+    const char *state = NULL;
+    while (!state || state[2] != 'S') {
+        FILE *file = fopen("/proc/self/stat", "re"); /* of the main thread */
+        if (!file || !fgets(text, sizeof text, file))
+            abort();
+        (void) fclose(file);
+        state = strrchr(text, ')');
+    }
+}
+
 static void *
 s_cancel_main(void *request)
 {
+    s_await_sleep();
     request_cancel(request);
     return NULL;
 }
@@ -182,6 +199,7 @@ test_partials_come_out_in_order(void **state)
 static void *
 s_drop_one_main(void *request)
 {
+    s_await_sleep();
     request_partial_drop(request);
     return NULL;
 }
