@@ -253,7 +253,7 @@ s_due(dispatcher_t *self, deadline_t *deadline)
         watch_due(self);
         break;
     default:
-        assert(!"a deadline of no kind");
+        assert(false && "a deadline of no kind");
     }
 }
 

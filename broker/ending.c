@@ -267,7 +267,7 @@ ending_expire(dispatcher_t *self, request_t *request)
         ending_fail(self, request, WEFT_DEADLINE_EXCEEDED, "the ttl of the watch ran out");
         break;
     case REQUEST_FREE:
-        assert(!"a free request has no deadline");
+        assert(false && "a free request has no deadline");
         break;
     }
 }

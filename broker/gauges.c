@@ -20,7 +20,8 @@ enum {
     SERVICE_REQUESTS,
     SERVICE_FAILURES,
     SERVICE_RETRIES,
-    SERVICE_WORKERS,
+    COUNTERS_OF_SERVICE, /* the rest are gauges */
+    SERVICE_WORKERS = COUNTERS_OF_SERVICE,
     SERVICE_CAPACITY,
     SERVICE_OUTSTANDING,
     SERVICE_QUEUED,
@@ -60,9 +61,9 @@ static const struct {
 typedef struct {
     char name[WEFT_SERVICE_MAX + 1];
     weft_metric_t *series[SERVICE_COUNT];
-    int64_t counted[3]; /* of earlier lives of the service, whose counters began anew */
-    int64_t last[3];    /* as last seen */
-    bool seen;          /* in the publication at hand */
+    int64_t counted[COUNTERS_OF_SERVICE]; /* of earlier lives of the service, whose counters began anew */
+    int64_t last[COUNTERS_OF_SERVICE];    /* as last seen */
+    bool seen;                            /* in the publication at hand */
 } row_t;
 
 struct gauges {
@@ -140,11 +141,9 @@ s_publish_service(void *context, const dispatcher_service_t *service)
     row_t *row = s_row(context, service->name);
     if (row == NULL)
         return;
-    const int64_t counters[3] = { (int64_t) service->requests, (int64_t) service->failures,
-                                  (int64_t) service->retries };
-    for (int i = 0; i < 3; i++) {
-        if (counters[i] < row->last[i])
-            row->counted[i] += row->last[i]; /* it was forgotten and came back */
+    const int64_t counters[COUNTERS_OF_SERVICE] = { (int64_t) service->requests, (int64_t) service->failures,
+                                                    (int64_t) service->retries };
+    for (int i = 0; i < COUNTERS_OF_SERVICE; i++) {
         row->last[i] = counters[i];
         weft_metric_set(row->series[i], row->counted[i] + counters[i]);
     }
@@ -153,6 +152,18 @@ s_publish_service(void *context, const dispatcher_service_t *service)
     weft_metric_set(row->series[SERVICE_OUTSTANDING], service->outstanding);
     weft_metric_set(row->series[SERVICE_QUEUED], service->queued);
     row->seen = true;
+}
+
+/* The service is gone: should it come back, its counters begin anew, those shown go on. */
+static void
+s_forget(row_t *row)
+{
+    for (int i = 0; i < COUNTERS_OF_SERVICE; i++) {
+        row->counted[i] += row->last[i];
+        row->last[i] = 0;
+    }
+    for (int i = SERVICE_WORKERS; i < SERVICE_COUNT; i++)
+        weft_metric_set(row->series[i], 0);
 }
 
 void
@@ -174,8 +185,7 @@ gauges_publish(gauges_t *self, const dispatcher_t *dispatcher, const sockets_t *
     dispatcher_each_service(dispatcher, s_publish_service, self);
     for (uint32_t i = 0; i < self->row_count; i++)
         if (!self->rows[i].seen)
-            for (int series = SERVICE_WORKERS; series < SERVICE_COUNT; series++)
-                weft_metric_set(self->rows[i].series[series], 0);
+            s_forget(&self->rows[i]);
 }
 
 void

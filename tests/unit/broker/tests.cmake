@@ -7,3 +7,7 @@ foreach(part answers backlog balancer copies deadlines methods peers registry sl
     weft_unit(broker/${part} LAYERS wire LIBS weft_dispatcher)
 endforeach()
 weft_unit(broker/sockets LAYERS wire LIBS weft_dispatcher SOURCES ${CMAKE_SOURCE_DIR}/broker/sockets.c)
+weft_unit(broker/gauges LAYERS wire LIBS weft_dispatcher
+    SOURCES ${CMAKE_SOURCE_DIR}/broker/gauges.c ${CMAKE_CURRENT_SOURCE_DIR}/unit/broker/harness.c)
+weft_unit(broker/loop LAYERS wire LIBS weft_dispatcher
+    SOURCES ${CMAKE_SOURCE_DIR}/broker/loop.c ${CMAKE_SOURCE_DIR}/broker/sockets.c ${CMAKE_SOURCE_DIR}/broker/gauges.c)
