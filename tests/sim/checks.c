@@ -176,6 +176,31 @@ checks_broker(sim_t *self, node_t *broker)
     SIM_REQUIRE(self, dispatcher_services(dispatcher) <= broker->config.services_max, "services overrun");
 }
 
+static void
+s_outstanding(void *context, const dispatcher_service_t *service)
+{
+    const node_t *node = context;
+    if (service->outstanding > 0)
+        sim_fail(node->sim, "broker %u lost %u credits of service %s", node->index, service->outstanding,
+                 service->name);
+}
+
+void
+checks_credits(sim_t *self)
+{
+    for (uint32_t i = 0; i < self->conn_count; i++)
+        if (self->conns[i]->pipes[TO_BROKER].count > 0)
+            return; /* replies may be on their way */
+    for (uint32_t i = 0; i < self->node_count; i++) {
+        const node_t *node = &self->nodes[i];
+        if (node->role == WORKER && (!node->alive || worker_session_held(node->worker) > 0))
+            return;
+    }
+    for (uint32_t i = 0; i < self->brokers; i++)
+        if (self->nodes[i].alive)
+            dispatcher_each_service(self->nodes[i].dispatcher, s_outstanding, &self->nodes[i]);
+}
+
 void
 checks_quiet(sim_t *self)
 {

@@ -344,6 +344,7 @@ scenario_phase(sim_t *self)
         events_add(self, self->now + 12 * SECOND, EVENT_PHASE, 0, 0, 0);
         break;
     case 1: /* whoever left in good order, or was paused meanwhile */
+        checks_credits(self);
         s_revive_honest(self);
         for (uint32_t i = 0; i < self->node_count; i++)
             s_offer_all(self, &self->nodes[i]);

@@ -310,6 +310,9 @@ void checks_handed_out(sim_t *self, node_t *broker, conn_t *conn, uint32_t call,
 void checks_begin(sim_t *self, uint32_t call);
 void checks_reply(sim_t *self, node_t *node, uint32_t call, const weft_reply_t *reply);
 void checks_broker(sim_t *self, node_t *broker);
+/* Where no worker holds anything, every credit is back; before the broker takes back what was never answered.
+ */
+void checks_credits(sim_t *self);
 /* Nothing is left of any call. */
 void checks_quiet(sim_t *self);
 /* Nothing is left at all. */
