@@ -2,6 +2,7 @@
 #include "number.h"
 
 #include <assert.h>
+#include <float.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
@@ -245,13 +246,15 @@ s_write_fixed(uint64_t mantissa, size_t places, char *text)
     return size;
 }
 
-/* The general case: the least of 15, 16 and 17 significant digits that reads back the same. */
+/* The general case: the least of 15, 16 and 17 significant digits that reads back the same.  Each text of 15
+ * digits is a double of its own, so fewer are among them, as zeros that %g leaves out; below DBL_MIN there
+ * are fewer doubles than that. */
 static size_t
 s_write_any(double f, char text[NUMBER_TEXT_MAX])
 {
     char raw[64];
     size_t size = 0;
-    for (int digits = 15; digits <= 17; digits++) {
+    for (int digits = f < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
         int length = snprintf(raw, sizeof raw, "%.*g", digits, f);
         assert(length > 0 && (size_t) length < sizeof raw);
         /* The locale's decimal point, of whatever bytes, becomes a point. */

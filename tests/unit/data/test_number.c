@@ -132,7 +132,10 @@ test_writes_the_shortest_text(void **state)
     s_assert_writes(1234567890123456.0, "1234567890123456.0");
     s_assert_writes(9007199254740993.0, "9007199254740992.0");
     s_assert_writes(1.7976931348623157e308, "1.7976931348623157e+308");
-    s_assert_writes(5e-324, "4.94065645841247e-324");
+    s_assert_writes(5e-324, "5e-324");
+    s_assert_writes(1e-320, "1e-320");
+    s_assert_writes(-1.2345e-310, "-1.2345e-310");
+    s_assert_writes(2.2250738585072014e-308, "2.2250738585072014e-308");
 }
 
 static void
