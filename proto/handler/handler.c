@@ -368,7 +368,7 @@ s_start(weft_handler_t *self)
     atomic_store(&self->serving, self->worker);
     weft_log_info("handler started", WEFT_STR("service", self->row->name),
                   WEFT_STR("version", self->row->version), WEFT_UINT("threads", config.threads),
-                  WEFT_UINT("capacity", config.capacity), WEFT_STR("brokers", config.brokers));
+                  WEFT_INT("prefetch", self->settings.prefetch), WEFT_STR("brokers", config.brokers));
     return EXIT_OK;
 }
 

@@ -160,8 +160,6 @@ static void
 s_attempt_failed(weft_pg_t *self, const char *reason)
 {
     int64_t now = weft_mono_ms();
-    if (self->failures == 0)
-        self->failed_since_ms = now;
     uint32_t doublings = self->failures < BACKOFF_DOUBLINGS ? self->failures : BACKOFF_DOUBLINGS;
     uint64_t bound = (uint64_t) BACKOFF_BASE_MS << doublings;
     self->failures++;
@@ -170,6 +168,8 @@ s_attempt_failed(weft_pg_t *self, const char *reason)
                         (int64_t) weft_rng_below(&self->rng, bound < BACKOFF_MAX_MS ? bound : BACKOFF_MAX_MS);
     weft_metric_add(self->config->failures, 1);
     bool first = atomic_exchange(&self->config->up, false);
+    int64_t never = 0;
+    (void) atomic_compare_exchange_strong(&self->config->down_since_ms, &never, now);
     weft_log(first || self->failures == 1 ? WEFT_LOG_WARNING : WEFT_LOG_DEBUG,
              "could not connect to the database",
              WEFT_BYTES("reason", ((weft_span_t){ reason, strcspn(reason, "\n") })),
@@ -201,6 +201,7 @@ s_attempt(weft_pg_t *self, int64_t until_ms)
     self->lost = false;
     self->stray_cancel_until_ms = 0;
     weft_metric_add(self->config->reconnects, 1);
+    atomic_store(&self->config->down_since_ms, 0);
     if (!atomic_exchange(&self->config->up, true))
         weft_log_info("connected to the database");
     return true;
@@ -236,7 +237,9 @@ pg_connect(weft_pg_t *self)
     while (!self->conn) {
         int64_t now = weft_mono_ms();
         int64_t deadline = self->request ? self->request->deadline_ms : now + CONNECT_MAX_MS;
-        int64_t patience = self->failures ? self->failed_since_ms + PATIENCE_MS : now + PATIENCE_MS;
+        /* All threads wait one outage out together: whoever finds it later waits less. */
+        int64_t down_since = atomic_load(&self->config->down_since_ms);
+        int64_t patience = (down_since ? down_since : now) + PATIENCE_MS;
         if (self->failures && now < self->retry_at_ms) {
             if (self->retry_at_ms > patience || self->retry_at_ms >= deadline)
                 return WEFT_UNAVAILABLE;

@@ -20,8 +20,9 @@ struct pg_config {
     bool prepare;            /* false behind a pooler in transaction mode */
     bool several_hosts;
     int64_t once_keep_s;
-    _Atomic bool up;             /* what the last attempt of any thread found */
-    _Atomic int64_t purge_at_ms; /* when old idempotency keys are next looked for, mono */
+    _Atomic bool up;               /* what the last attempt of any thread found */
+    _Atomic int64_t down_since_ms; /* the first failed attempt of this outage, mono; 0: none */
+    _Atomic int64_t purge_at_ms;   /* when old idempotency keys are next looked for, mono */
     weft_metric_t *reconnects, *failures;
 };
 /* Checks the URL.  False with the reason in `why`.  Strings are borrowed. */
@@ -52,7 +53,6 @@ struct weft_pg {
     weft_rng_t rng;
 
     uint32_t failures; /* in a row */
-    int64_t failed_since_ms;
     int64_t retry_at_ms;
     int64_t stray_cancel_until_ms; /* a cancel that came too late may still hit a statement */
 

@@ -89,8 +89,15 @@ test_an_outage_is_waited_out_for_a_while_and_then_refused_at_once(void **state)
     assert_int_equal(pg_connect(s_context->pg), WEFT_UNAVAILABLE); /* about 2 s of attempts */
     uint32_t failures = s_context->pg->failures;
     assert_true(failures >= 2);
+    assert_true(atomic_load(&s_context->config.down_since_ms) > 0);
+    atomic_store(&s_context->config.down_since_ms, weft_mono_ms() - 10000);
     assert_int_equal(pg_connect(s_context->pg), WEFT_UNAVAILABLE);
     assert_true(s_context->pg->failures <= failures + 1); /* no more patience: one attempt at most */
+    weft_pg_t *other = pg_new(&s_context->config,
+                              s_context->wake_fd); /* another thread, that did not know yet */
+    assert_int_equal(pg_connect(other), WEFT_UNAVAILABLE);
+    assert_int_equal(other->failures, 1);
+    pg_destroy(&other);
     pg_fixture_start();
     pg_repair(s_context->pg); /* what an idle thread does */
     assert_int_equal(pg_connect(s_context->pg), WEFT_OK);
