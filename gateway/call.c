@@ -10,7 +10,6 @@
 
 #include "gateway/body.h"
 #include "gateway/params.h"
-#include "gateway/peer.h"
 
 #define IDEMPOTENCY_KEY_MAX 255
 
@@ -19,11 +18,7 @@ static const weft_span_t NOTHING = { NULL, 0 };
 int
 call_find_socket(void *context)
 {
-    exchange_t *self = context;
-    if (self->slot->socket == -2) {
-        self->slot->socket = peer_find(self->info);
-    }
-    return self->slot->socket;
+    return exchange_socket(context);
 }
 
 static void

@@ -4,18 +4,46 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "gateway/peer.h"
+
 #define HEAD_ROOM 1536 /* bytes in front of the body for the head */
 #define LOCATION_MAX 768
+#define WRITE_QUIET 16384 /* bytes that a socket's buffer takes at once */
+#define WRITE_BASE_MS 10000
+#define WRITE_RATE 32768   /* bytes a second that a client must take beyond that */
 #define SHARE_REQUESTS 100 /* on one connection, while there is no room for another */
 #define CHUNK_ROOM 20      /* 16 digits, CR LF */
 
+int
+exchange_socket(exchange_t *self)
+{
+    if (self->slot->socket == -2) {
+        self->slot->socket = peer_find(self->info);
+    }
+    return self->slot->socket;
+}
+
+/* What may not fit into the socket's buffer has a deadline by its size; the rest is bounded by civetweb's own
+ * limits. */
 static void
 s_write(exchange_t *self, const char *data, size_t size)
 {
-    if (!self->broken && mg_write(self->connection, data, size) != (int) size) {
+    if (self->broken) {
+        return;
+    }
+    int socket = size > WRITE_QUIET ? exchange_socket(self) : -1;
+    if (socket >= 0) {
+        slot_arm(self->slot, socket, weft_mono_ms() + WRITE_BASE_MS + (int64_t) (size * 1000 / WRITE_RATE));
+    }
+    int written = mg_write(self->connection, data, size);
+    if (socket >= 0) {
+        slot_disarm(self->slot);
+    }
+    if (written != (int) size) {
         /* Half an answer: whatever came next on this connection would be read as its rest. */
         self->broken = true;
         self->close = true;
+        weft_metric_add(self->gateway->stats.broken_answers, 1);
     }
 }
 
@@ -127,8 +155,10 @@ s_decide_close(exchange_t *self)
 static const char *
 s_connection_header(const exchange_t *self)
 {
-    bool old = self->info->http_version && strcmp(self->info->http_version, "1.0") == 0;
-    return self->close ? "Connection: close\r\n" : old ? "Connection: keep-alive\r\n" : "";
+    if (self->close) {
+        return "Connection: close\r\n";
+    }
+    return strcmp(self->info->http_version, "1.0") == 0 ? "Connection: keep-alive\r\n" : "";
 }
 
 weft_buf_t *

@@ -24,6 +24,9 @@ typedef struct {
     bool broken;   /* nothing can be sent any more */
 } exchange_t;
 
+/* The client's socket, -1 when it is not found. */
+int exchange_socket(exchange_t *self);
+
 /* Empties slot->out but for the room in front in which the head is put later: write the body behind it, then
  * call exchange_send. */
 weft_buf_t *exchange_body(exchange_t *self);

@@ -5,6 +5,8 @@
 
 #include <weft/json.h>
 
+#include "gateway/load.h"
+
 static const weft_span_t NOWHERE = { NULL, 0 };
 
 static void
@@ -62,8 +64,9 @@ s_state(const catalog_row_t *row)
     return row->workers > 0 ? "serving" : "no_workers";
 }
 
+/* Eight pairs and the key of the ninth. */
 static void
-s_pack_summary(msgpack_packer *pk, const catalog_row_t *row)
+s_pack_summary(msgpack_packer *pk, const catalog_row_t *row, const load_t *load)
 {
     const weft_descriptor_t *descriptor = row->service->descriptor;
     s_text(pk, "name");
@@ -78,6 +81,7 @@ s_pack_summary(msgpack_packer *pk, const catalog_row_t *row)
     msgpack_pack_uint32(pk, row->capacity);
     s_text(pk, "conflict");
     s_bool(pk, row->conflict);
+    load_pack_service(load, weft_span(row->name), pk);
     s_text(pk, "methods");
 }
 
@@ -105,19 +109,22 @@ void
 pages_services(exchange_t *self, const snapshot_t *snapshot)
 {
     msgpack_packer pk;
+    load_t load;
+    load_ask(&load, self->gateway->client, false);
     s_begin(self, &pk);
     msgpack_pack_map(&pk, 2);
     s_text(&pk, "services");
     msgpack_pack_array(&pk, snapshot->row_count);
     for (uint32_t i = 0; i < snapshot->row_count; i++) {
         const catalog_row_t *row = &snapshot->rows[i];
-        msgpack_pack_map(&pk, 7);
-        s_pack_summary(&pk, row);
+        msgpack_pack_map(&pk, 9);
+        s_pack_summary(&pk, row, &load);
         msgpack_pack_array(&pk, row->service->descriptor->method_count);
         for (uint32_t k = 0; k < row->service->descriptor->method_count; k++) {
             s_pack(&pk, row->service->descriptor->methods[k].name);
         }
     }
+    load_fini(&load);
     /* Routes that two services declare: who has them, who does not. */
     s_text(&pk, "shadowed_routes");
     msgpack_pack_array(&pk, snapshot->shadowed_count);
@@ -212,9 +219,14 @@ void
 pages_service(exchange_t *self, const snapshot_t *snapshot, const catalog_row_t *row)
 {
     msgpack_packer pk;
+    load_t load;
+    load_ask(&load, self->gateway->client, true);
     s_begin(self, &pk);
-    msgpack_pack_map(&pk, 7);
-    s_pack_summary(&pk, row);
+    msgpack_pack_map(&pk, 10);
+    s_text(&pk, "instances");
+    load_pack_instances(&load, weft_span(row->name), &pk);
+    s_pack_summary(&pk, row, &load);
+    load_fini(&load);
     msgpack_pack_array(&pk, row->service->descriptor->method_count);
     for (uint32_t i = 0; i < row->service->descriptor->method_count; i++) {
         s_pack_method(&self->slot->body, &pk, snapshot, &row->service->methods[i]);

@@ -2,7 +2,9 @@
  * watchdog's list */
 #include "gateway/slot.h"
 
+#include <sched.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include <weft/wire.h>
 
@@ -48,6 +50,39 @@ slot_destroy(slot_t **self_p)
         waiter_fini(&self->waiter);
         free(self);
         *self_p = NULL;
+    }
+}
+
+/* FREE -arm-> ARMED -disarm-> FREE;  ARMED -cut-> CUTTING -shut down-> FREE.  CUTTING keeps the thread from
+ * closing a socket that is about to be shut down, whose number could be another connection's by then. */
+enum { FREE, ARMED, CUTTING };
+
+void
+slot_arm(slot_t *self, int socket, int64_t at_ms)
+{
+    atomic_store(&self->cut_socket, socket);
+    atomic_store(&self->cut_at_ms, at_ms);
+    atomic_store(&self->cut_state, ARMED);
+}
+
+void
+slot_disarm(slot_t *self)
+{
+    int state = ARMED;
+    while (!atomic_compare_exchange_strong(&self->cut_state, &state, FREE) && state == CUTTING) {
+        sched_yield();
+        state = ARMED;
+    }
+}
+
+void
+slot_cut_if_due(slot_t *self, int64_t now_ms)
+{
+    int state = ARMED;
+    if (now_ms >= atomic_load(&self->cut_at_ms) &&
+        atomic_compare_exchange_strong(&self->cut_state, &state, CUTTING)) {
+        (void) shutdown(atomic_load(&self->cut_socket), SHUT_RDWR);
+        atomic_store(&self->cut_state, FREE);
     }
 }
 

@@ -31,6 +31,11 @@ typedef struct slot {
     _Atomic int64_t idle_at_ms;  /* mono; when IDLE began */
     _Atomic int64_t deadline_ms; /* mono; the watchdog interrupts the thread's read from then on; 0: none */
 
+    /* A large answer in the making: the watchdog shuts the socket down from cut_at_ms on.  See slot_arm. */
+    _Atomic int cut_state;
+    _Atomic int cut_socket;
+    _Atomic int64_t cut_at_ms; /* mono */
+
     /* The thread's own. */
     const char *head_buffer; /* where civetweb's buffer of this thread begins; see guard_buffer */
     weft_rng_t rng;
@@ -60,6 +65,13 @@ typedef struct slot {
 /* Caller destroys, after the client (see waiter.h). */
 slot_t *slot_new(gateway_t *gateway);
 void slot_destroy(slot_t **self_p);
+
+/* civetweb's writes have a limit that begins anew with each byte that goes out, and no signal ends them.
+ * Between arm and disarm the socket is shut down when `at_ms` has passed.  The thread arms and disarms, the
+ * watchdog cuts. */
+void slot_arm(slot_t *self, int socket, int64_t at_ms);
+void slot_disarm(slot_t *self);
+void slot_cut_if_due(slot_t *self, int64_t now_ms);
 
 /* Gives back what one big request made large. */
 void slot_trim(slot_t *self);

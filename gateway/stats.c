@@ -91,6 +91,9 @@ stats_init(stats_t *self)
                                 "Callers that left while their call ran");
     self->evicted = weft_metric(WEFT_COUNTER, "weft_gateway_evicted_connections_total", "",
                                 "Idle connections closed to make room");
+    self->broken_answers = weft_metric(
+        WEFT_COUNTER, "weft_gateway_broken_answers_total", "",
+        "Answers that could not be written whole: the client left or read too slowly");
     self->slow_bodies = weft_metric(WEFT_COUNTER, "weft_gateway_slow_bodies_total", "",
                                     "Request bodies that took too long");
     self->slow_streams = weft_metric(WEFT_COUNTER, "weft_gateway_slow_streams_total", "",

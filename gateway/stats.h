@@ -32,8 +32,9 @@ typedef struct {
     weft_metric_t *bytes_out;
     weft_metric_t *refused[GUARD_REASONS];
     weft_metric_t *overload_connections, *overload_streams, *overload_bodies, *overload_drain;
-    weft_metric_t *hangups; /* callers that left while their call ran */
-    weft_metric_t *evicted; /* idle connections closed to make room */
+    weft_metric_t *hangups;        /* callers that left while their call ran */
+    weft_metric_t *evicted;        /* idle connections closed to make room */
+    weft_metric_t *broken_answers; /* the client left, or read too slowly */
     weft_metric_t *slow_bodies;
     weft_metric_t *slow_streams;    /* ended since the reader was too slow */
     weft_metric_t *services;        /* known */

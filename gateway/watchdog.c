@@ -51,6 +51,7 @@ s_look(watchdog_t *self)
             continue;
         }
         int64_t deadline_ms = atomic_load_explicit(&entry->slot->deadline_ms, memory_order_acquire);
+        slot_cut_if_due(entry->slot, now_ms);
         if (self->hurry || (deadline_ms > 0 && now_ms >= deadline_ms)) {
             s_signal(
                 entry->slot->thread); /* and again at the next look, should it have come between two polls */

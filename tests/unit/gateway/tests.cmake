@@ -14,3 +14,5 @@ weft_unit(gateway/settings LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/setti
 weft_unit(gateway/registry LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/registry.c
     ${CMAKE_SOURCE_DIR}/gateway/catalog.c ${CMAKE_SOURCE_DIR}/gateway/route.c ${CMAKE_SOURCE_DIR}/gateway/path.c
     ${CMAKE_SOURCE_DIR}/gateway/stats.c ${CMAKE_SOURCE_DIR}/gateway/guard.c)
+weft_unit(gateway/slot LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/slot.c ${CMAKE_SOURCE_DIR}/gateway/waiter.c)
+weft_unit(gateway/load LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/load.c)
