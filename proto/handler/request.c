@@ -240,14 +240,31 @@ s_remove_meta(weft_request_t *self, const char *key)
 void
 weft_result_meta(weft_request_t *self, const char *key, const char *value)
 {
+    const size_t key_max = 64; /* SPEC.md, Fields */
     msgpack_packer pk;
+    if (!key[0] || strlen(key) > key_max || !weft_utf8_valid(weft_span(key)) ||
+        !weft_utf8_valid(weft_span(value)))
+        self->meta.failed = true;
     if (self->meta.failed)
-        return;
+        return; /* answered as an error: see request_result_ok */
     s_remove_meta(self, key);
     msgpack_packer_init(&pk, &self->meta, weft_buf_write);
     weft_pack_text(&pk, key);
     weft_pack_text(&pk, value);
     self->meta_count++;
+}
+
+/* A text that was cut may end within a character, for which all of it would be shown in ASCII. */
+static void
+s_trim_cut(char *text)
+{
+    size_t size = strlen(text);
+    for (size_t cut = 0; cut <= 3 && cut <= size; cut++) {
+        if (weft_utf8_valid((weft_span_t){ text, size - cut })) {
+            text[size - cut] = '\0';
+            return;
+        }
+    }
 }
 
 weft_status_t
@@ -257,6 +274,7 @@ weft_fail(weft_request_t *self, weft_status_t code, const char *format, ...)
     va_start(arguments, format);
     (void) vsnprintf(self->fail_text, sizeof self->fail_text, format, arguments);
     va_end(arguments);
+    s_trim_cut(self->fail_text);
     self->fail_code = code;
     return code;
 }
@@ -286,7 +304,8 @@ request_result_ok(weft_request_t *self)
     if (self->result.failed)
         (void) weft_fail(self, WEFT_INTERNAL, "the result is larger than %u bytes", REQUEST_RESULT_MAX);
     else if (self->meta.failed)
-        (void) weft_fail(self, WEFT_INTERNAL, "the reply's meta is larger than %u bytes", WEFT_META_MAX);
+        (void) weft_fail(self, WEFT_INTERNAL, "the reply's meta is larger than %u bytes or no text",
+                         WEFT_META_MAX);
     /* The packer nests and counts as it is told: what no peer could read must not leave. */
     else if (self->result.size > 0 &&
              !weft_mp_check(weft_buf_span(&self->result), &WEFT_MP_LIMITS_DEFAULT, &why, NULL))

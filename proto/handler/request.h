@@ -15,7 +15,7 @@
 #include "handler/service.h"
 
 #define REQUEST_PARTIALS_MAX 16   /* of one request on their way to the bus */
-#define REQUEST_KEEP_BYTES 65536u /* a buffer larger than this is freed after its request */
+#define REQUEST_KEEP_BYTES 16384u /* a buffer larger than this is freed after its request */
 /* What is left of a frame for the result: head, status and load of a REPLY and its meta taken off. */
 #define REQUEST_RESULT_MAX (WEFT_FRAME_MAX - WEFT_META_MAX - 64u)
 

@@ -103,6 +103,34 @@ test_too_much_meta_is_an_internal_error(void **state)
 }
 
 static void
+test_meta_that_no_broker_would_take(void **state)
+{
+    const char *const pairs[][2] = { { "", "x" }, { "a", "\xff" }, { "\xff", "a" } };
+    for (size_t i = 0; i < 3; i++) {
+        weft_request_t *request = fixture_begun(*state, "plain", NULL, NULL, 1000);
+        weft_result_meta(request, pairs[i][0], pairs[i][1]);
+        request->status = WEFT_OK;
+        request_release(request);
+        assert_ptr_equal(fixture_take(*state), request);
+        (void) fixture_error(request, WEFT_INTERNAL);
+        request_destroy(&request);
+    }
+}
+
+static void
+test_error_texts_are_not_cut_within_a_character(void **state)
+{
+    weft_request_t *request = fixture_begun(*state, "plain", NULL, NULL, 1000);
+    char text[1200] = "";
+    for (int i = 0; i < 300; i++)
+        memcpy(text + 3 * i, "\xe2\x82\xac", 3); /* euro signs: 511 is within one */
+    (void) weft_fail(request, WEFT_NOT_FOUND, "%s", text);
+    assert_int_equal(strlen(request->fail_text), 510);
+    assert_true(weft_utf8_valid(weft_span(request->fail_text)));
+    request_destroy(&request);
+}
+
+static void
 test_cancel_wakes_who_waits(void **state)
 {
     weft_request_t *request = fixture_begun(*state, "plain", NULL, NULL, 60000);
@@ -282,6 +310,8 @@ main(void)
         cmocka_unit_test(test_input_and_meta_survive_the_move),
         cmocka_unit_test(test_result_meta_is_set_once_per_key),
         cmocka_unit_test(test_too_much_meta_is_an_internal_error),
+        cmocka_unit_test(test_meta_that_no_broker_would_take),
+        cmocka_unit_test(test_error_texts_are_not_cut_within_a_character),
         cmocka_unit_test(test_cancel_wakes_who_waits),
         cmocka_unit_test(test_cancel_from_another_thread_ends_the_wait),
         cmocka_unit_test(test_deadline_counts_as_cancelled),
