@@ -11,7 +11,7 @@ import zmq
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "integration")]
-from client import (BYE, CANCEL, PARTIAL, PING, PONG, READY, REPLY, REQUEST, WHO, Client, Lost, WeftError, encode,  # noqa: E402
+from client import (BYE, CANCEL, DRAIN, PARTIAL, PING, PONG, READY, REPLY, REQUEST, WHO, Client, Lost, WeftError, encode,  # noqa: E402
                     uint32)
 from mesh import PATIENCE, MeshTest, eventually  # noqa: E402
 
@@ -213,6 +213,122 @@ class Interop(MeshTest):
         while seen["event"] != "gone":
             seen = event()
         self.assertEqual(seen["name"], "py")
+
+    def register(self, name, capacity=1, methods=("m",), socket=None):
+        """Registers a service on a raw socket, as a worker that does nothing by itself; returns socket and REPLY."""
+        socket = socket or self.raw(front=False)
+        descriptor = {"name": name, "version": "1.0.0", "instance": "raw", "methods": [{"name": one} for one in methods]}
+        reply = self.reply_to(socket, encode(READY, os.urandom(8), descriptor, capacity))
+        return socket, reply
+
+    def handed(self, socket):
+        """The next REQUEST that the raw worker gets; its heartbeat is looked after."""
+        while True:
+            message = msgpack.unpackb(socket.recv())
+            if message[1] == PING:
+                socket.send(encode(PONG, message[2], 0))
+            elif message[1] == REQUEST:
+                return message
+
+    def answer(self, socket, message, body=None, kind=REPLY, load=b"\x00"):
+        socket.send(encode(kind, message[2], b"\x00", load, {}, msgpack.packb(body)))
+
+    def test_request_reaches_the_worker_with_another_id_and_less_ttl(self):
+        socket, ready = self.register("raw")
+        self.assertEqual(ready[3:], [OK, 0, {}, None])
+        id = self.client.submit("raw", "m", {"a": 1}, 5000, meta={"k": "v"}, priority=2)
+        got = self.handed(socket)
+        self.assertNotEqual(got[2], id)
+        self.assertEqual((got[3:5], got[6:]), (["raw", "m"], [2, {"k": "v"}, {"a": 1}]))
+        self.assertTrue(0 < got[5] <= 5000)
+        self.answer(socket, got, "part", PARTIAL, uint32(7))
+        self.answer(socket, got, "done", REPLY, uint32(7))
+        self.answer(socket, got, "late")  # its id means nothing any more
+        part, reply = self.client.receive(id, 5 * PATIENCE), self.client.receive(id, 5 * PATIENCE)
+        self.assertEqual((part[1], part[2], part[6]), (PARTIAL, id, "part"))
+        self.assertEqual((reply[1], reply[2], reply[6]), (REPLY, id, "done"))
+        counters = self.client.call("weft.broker", "stats")["counters"]
+        self.assertEqual(sum(value for name, value in counters.items() if "late" in name), 1, counters)
+        self.assertEqual(self.client.late, 0)
+
+    def test_load_of_a_reply_becomes_the_time_in_the_queue(self):
+        socket, _ = self.register("raw", capacity=1)
+        first = self.client.submit("raw", "m")
+        second = self.client.submit("raw", "m")
+        got = self.handed(socket)
+        waited = time.monotonic() + 0.05
+        while time.monotonic() < waited:
+            self.client.turn(0.01)
+        self.answer(socket, got, load=uint32(1))
+        got = self.handed(socket)
+        self.assertLess(got[5], 5000)
+        self.answer(socket, got, load=uint32(1))
+        self.assertLess(self.client.receive(first, 5 * PATIENCE)[4], 50000)
+        self.assertGreaterEqual(self.client.receive(second, 5 * PATIENCE)[4], 50000)
+        third = self.client.submit("raw", "m")
+        self.answer(socket, self.handed(socket), load=b"\x05")  # too narrow to be patched: 0 is not known
+        self.assertEqual(self.client.receive(third, 5 * PATIENCE)[4], 0)
+
+    def test_capacity_bounds_what_is_handed_out_and_0_takes_the_service_out(self):
+        socket, _ = self.register("raw", capacity=2)
+        calls = [self.client.submit("raw", "m", n) for n in range(4)]
+        held = [self.handed(socket), self.handed(socket)]
+        eventually(lambda: (self.service("raw")["outstanding"], self.service("raw")["queued"]) == (2, 2), what="two wait")
+        self.register("raw", capacity=0, socket=socket)
+        for message in held:
+            self.answer(socket, message)
+        for id in calls[:2]:
+            self.assertEqual(self.client.receive(id, 5 * PATIENCE)[3], OK)
+        for id in calls[2:]:  # nobody is left to take them, after the grace
+            reply = self.client.receive(id, 10 * PATIENCE)
+            self.assertEqual((reply[3], reply[6]["executed"]), (UNAVAILABLE, "no"))
+
+    def test_id_that_is_in_flight_already_is_dropped(self):
+        socket, _ = self.register("raw", capacity=8)
+        id = self.client.submit("raw", "m", 1)
+        self.client.socket.send(encode(REQUEST, id, "raw", "m", uint32(5000), 1, {}, msgpack.packb(2)))
+        self.answer(socket, self.handed(socket), "one")
+        self.assertEqual(self.client.receive(id, 5 * PATIENCE)[6], "one")
+        counters = self.client.call("weft.broker", "stats")["counters"]
+        self.assertEqual(sum(value for name, value in counters.items() if "duplicate" in name), 1, counters)
+
+    def test_priorities_go_first(self):
+        socket, _ = self.register("raw", capacity=1)
+        ids = {self.client.submit("raw", "m", n, 20000, priority=n): n for n in (1, 3, 2, 0)}
+        order = []
+        for _ in ids:
+            got = self.handed(socket)
+            order.append(got[8])
+            self.answer(socket, got)
+        self.assertEqual(order, [1, 0, 2, 3])  # the first found the worker free
+
+    def test_client_that_says_bye_cancels_its_requests(self):
+        socket, _ = self.register("raw")
+        other = Client(self.mesh.front)
+        other.submit("raw", "m")
+        got = self.handed(socket)
+        other.close()
+        message = msgpack.unpackb(socket.recv())
+        while message[1] == PING:
+            socket.send(encode(PONG, message[2], 0))
+            message = msgpack.unpackb(socket.recv())
+        self.assertEqual(message[1:3], [CANCEL, got[2]])
+
+    def test_drain_is_answered_behind_the_last_request_and_is_for_good(self):
+        socket, _ = self.register("raw", capacity=4)
+        id = self.client.submit("raw", "m")
+        got = self.handed(socket)
+        drain = os.urandom(8)
+        reply = self.reply_to(socket, encode(DRAIN, drain))
+        self.assertEqual(reply[1:4], [REPLY, drain, OK])
+        self.answer(socket, got, "done")
+        self.assertEqual(self.client.receive(id, 5 * PATIENCE)[6], "done")
+        _, refused = self.register("raw", socket=socket)
+        self.assertEqual(refused[3], 9)  # FAILED_PRECONDITION
+
+    def test_broker_drains_on_call(self):
+        self.client.call("weft.broker", "drain")
+        self.assertEqual(self.broker.wait(), 0)
 
     # ---- with the C programs ----
 
