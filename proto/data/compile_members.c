@@ -128,11 +128,12 @@ static bool
 s_merge_names(context_t *self, program_object_t *object)
 {
     program_table_t *table = &self->compile->program->names;
-    program_name_t *names = (program_name_t *) table->rows + object->names;
     uint32_t count = table->count - object->names;
     uint32_t kept = 0;
-    if (count > 1)
-        qsort(names, count, sizeof *names, s_compare_names);
+    if (count == 0)
+        return true;
+    program_name_t *names = (program_name_t *) table->rows + object->names;
+    qsort(names, count, sizeof *names, s_compare_names);
     for (uint32_t i = 0; i < count; i++) {
         if (kept > 0 && s_compare_names(&names[kept - 1], &names[i]) == 0) {
             program_name_t *entry = &names[kept - 1];
