@@ -131,11 +131,11 @@ core_send_worker(dispatcher_t *self, worker_t *worker, zmq_msg_t *frame)
 static void
 s_send_to(dispatcher_t *self, peer_t to, zmq_msg_t *frame)
 {
-    weft_status_t status = WEFT_UNAVAILABLE;
+    weft_status_t status;
     client_t *client = to.side == FRONT ? peers_client(&self->peers, to.number) : NULL;
     worker_t *worker = to.side == BACK ? peers_worker(&self->peers, to.number) : NULL;
     if (client) {
-        status = core_send_client(self, client, to.framed, frame);
+        (void) core_send_client(self, client, to.framed, frame); /* refusals are counted or noted there */
     } else if (worker) {
         status = core_send_worker(self, worker, frame);
         if (status == WEFT_RESOURCE_EXHAUSTED)

@@ -17,7 +17,7 @@ void gauges_destroy(gauges_t **self_p);
 /* The loop's thread only. */
 void gauges_publish(gauges_t *self, const dispatcher_t *dispatcher, const sockets_t *sockets);
 
-/* For dispatcher_on_wait: a histogram. */
-void gauges_on_wait(void *self, int64_t wait_us);
+/* For dispatcher_on_wait: a histogram; `context` is the gauges_t. */
+void gauges_on_wait(void *context, int64_t wait_us);
 
 #endif

@@ -19,10 +19,12 @@ typedef list_link_t list_t;
 /* The item that holds `link` as its member `member`. */
 #define LIST_ITEM(link, type, member) ((type *) (void *) ((char *) (link) -offsetof(type, member)))
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): two of the arguments are names */
 /* Visits the links; `next` is read first, so the item at hand may be removed. */
 #define LIST_EACH(link, following, list)                                                                     \
     for (list_link_t *link = (list)->next, *following = link->next; link != (list);                          \
          link = following, following = link->next)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static inline void
 list_init(list_t *self)

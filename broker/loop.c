@@ -82,7 +82,7 @@ s_begin_drain(loop_t *self, leave_t *leave, int64_t now_us)
                   WEFT_INT("drain_ms", self->drain_ms));
     dispatcher_drain(self->dispatcher, now_us);
     leave->latest_us = now_us + (int64_t) self->drain_ms * 1000;
-    int64_t least_us = now_us + DRAIN_LEAST_MS * 1000;
+    int64_t least_us = now_us + INT64_C(1000) * DRAIN_LEAST_MS;
     leave->earliest_us = least_us < leave->latest_us ? least_us : leave->latest_us;
 }
 

@@ -249,15 +249,15 @@ registry_withdraw(registry_t *self, offer_t *offer)
 }
 
 weft_status_t
-registry_ready(registry_t *self, worker_t *worker, weft_span_t bytes, uint32_t capacity,
-               service_t **service_p, char *why, size_t why_size)
+registry_ready(registry_t *self, worker_t *worker, weft_span_t bytes, uint32_t capacity, service_t **changed,
+               char *why, size_t why_size)
 {
     weft_status_t status = WEFT_RESOURCE_EXHAUSTED;
     const char *reason = "out of memory";
     service_t *service = NULL;
     offer_t *offer = NULL;
     variant_t *variant = NULL;
-    *service_p = NULL;
+    *changed = NULL;
     weft_descriptor_t *descriptor = weft_descriptor_new(bytes, why, why_size);
     if (descriptor == NULL)
         return WEFT_INVALID_ARGUMENT;
@@ -272,7 +272,7 @@ registry_ready(registry_t *self, worker_t *worker, weft_span_t bytes, uint32_t c
     if (capacity == 0) {
         if (offer)
             registry_withdraw(self, offer);
-        *service_p = service;
+        *changed = service;
         status = WEFT_OK;
         goto out;
     }
@@ -307,7 +307,7 @@ registry_ready(registry_t *self, worker_t *worker, weft_span_t bytes, uint32_t c
     else if (!same)
         s_changed(self, service);
     balancer_update(&service->balancer, offer);
-    *service_p = service;
+    *changed = service;
     status = WEFT_OK;
 out:
     if (status != WEFT_OK) {

@@ -92,10 +92,10 @@ void registry_fini(registry_t *self);
 service_t *registry_service(const registry_t *self, weft_span_t name);
 
 /* Registers a service at a worker, or changes what was; capacity 0 withdraws it.
- * WEFT_OK with *service, NULL when there was nothing to withdraw.  WEFT_INVALID_ARGUMENT with a reason in
+ * WEFT_OK with *changed, NULL when there was nothing to withdraw.  WEFT_INVALID_ARGUMENT with a reason in
  * `why`; WEFT_RESOURCE_EXHAUSTED at services_max or without memory, with a reason as well. */
-weft_status_t registry_ready(registry_t *self, worker_t *worker, weft_span_t descriptor, uint32_t capacity,
-                             service_t **service, char *why, size_t why_size) WEFT_MUST_CHECK;
+weft_status_t registry_ready(registry_t *self, worker_t *worker, weft_span_t bytes, uint32_t capacity,
+                             service_t **changed, char *why, size_t why_size) WEFT_MUST_CHECK;
 
 /* Takes an offer out: nothing more is handed to it.  It is freed now, or with its last request. */
 void registry_withdraw(registry_t *self, offer_t *offer);

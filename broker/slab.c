@@ -27,7 +27,7 @@ slab_init(slab_t *self, uint32_t max, uint64_t seed)
 void
 slab_fini(slab_t *self)
 {
-    for (uint32_t i = 0; i < self->fresh; i++)
+    for (uint32_t i = 0; self->slots && i < self->fresh; i++)
         slab_drop_frame(&self->slots[i]);
     free(self->slots);
     free(self->buckets);

@@ -26,8 +26,8 @@ bool sockets_open(sockets_t *self, const sockets_config_t *config);
 /* Gives what was sent last linger_ms to leave.  May run twice. */
 void sockets_close(sockets_t *self, int linger_ms);
 
-/* A dispatcher_send_t; `self` is the sockets_t. */
-weft_status_t sockets_send(void *self, peer_t to, zmq_msg_t *frame);
+/* A dispatcher_send_t; `context` is the sockets_t. */
+weft_status_t sockets_send(void *context, peer_t to, zmq_msg_t *frame);
 
 /* Receives one message without blocking: its frame into *frame (initialised, reused), the number of its
  * frames in *parts (where that is not 1, *frame is the last).  False when there is none; the side is then no
