@@ -1,7 +1,7 @@
 /* pg_fixture - a PostgreSQL for tests: that of WEFT_TEST_PG, or a cluster of our own in a temporary folder */
 #include "pg_fixture.h"
 
-#include <poll.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -20,10 +20,12 @@ static char s_url[2048];
 static char s_database[64];
 static PGconn *s_admin;
 static pid_t s_main_pid;
+static pid_t s_guardian;
+static int s_alive = -1; /* closed when this process ends */
 
 /* Runs a program to its end; as `postgres` where we are root, since initdb refuses root. */
-static void
-s_run(const char *const *arguments)
+static int
+s_try(const char *const *arguments)
 {
     const char *all[24] = { "runuser", "-u", "postgres", "--" };
     size_t count = geteuid() == 0 ? 4 : 0;
@@ -34,11 +36,19 @@ s_run(const char *const *arguments)
     posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", 1 /* O_WRONLY */, 0);
     pid_t pid;
     int status = 0;
-    if (posix_spawnp(&pid, all[0], &actions, NULL, (char *const *) (uintptr_t) all, environ) != 0)
-        fail_msg("could not run %s", arguments[0]);
+    int error = posix_spawnp(&pid, all[0], &actions, NULL, (char *const *) (uintptr_t) all, environ);
     posix_spawn_file_actions_destroy(&actions);
-    if (waitpid(pid, &status, 0) != pid || status != 0)
-        fail_msg("%s: exit status %d", arguments[0], WEXITSTATUS(status));
+    if (error || waitpid(pid, &status, 0) != pid)
+        return -1;
+    return status;
+}
+
+static void
+s_run(const char *const *arguments)
+{
+    int status = s_try(arguments);
+    if (status != 0)
+        fail_msg("%s: wait status %d", arguments[0], status);
 }
 
 void
@@ -78,17 +88,47 @@ pg_fixture_stop(void)
 }
 
 static void
-s_at_exit(void)
+s_clean_up(void)
 {
-    if (getpid() != s_main_pid || !s_folder[0])
-        return;
     char data[96];
     const char *const stop[] = { BIN "pg_ctl", "-s", "-m",
                                  "immediate",  "-D", weft_format(data, sizeof data, "%s/data", s_folder),
                                  "stop",       NULL };
     const char *const clean[] = { "rm", "-rf", s_folder, NULL };
-    s_run(stop);
-    s_run(clean);
+    (void) s_try(stop); /* stopped already, perhaps */
+    (void) s_try(clean);
+}
+
+/* A child that outlives us however we end, and then stops the server: it sees the end of a pipe. */
+static void
+s_guard(void)
+{
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    s_guardian = fork();
+    assert_true(s_guardian >= 0);
+    if (s_guardian == 0) {
+        char byte;
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        for (int fd = 0; fd <= 2; fd++)
+            (void) dup2(null, fd);
+        close(ends[1]);
+        while (read(ends[0], &byte, 1) < 0)
+            ;
+        s_clean_up();
+        _exit(0);
+    }
+    close(ends[0]);
+    s_alive = ends[1];
+}
+
+static void
+s_at_exit(void)
+{
+    if (getpid() == s_main_pid) {
+        close(s_alive);
+        (void) waitpid(s_guardian, NULL, 0);
+    }
 }
 
 static void
@@ -114,10 +154,11 @@ s_own_cluster(void)
                                  "-D",
                                  weft_format(data, sizeof data, "%s/data", s_folder),
                                  NULL };
+    s_main_pid = getpid();
+    s_guard();
+    assert_int_equal(atexit(s_at_exit), 0);
     s_run(init);
     pg_fixture_start();
-    s_main_pid = getpid();
-    assert_int_equal(atexit(s_at_exit), 0);
 }
 
 /* `url` with another database; libpq takes key = 'value' pairs wherever it takes a URI. */
