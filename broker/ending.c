@@ -27,7 +27,7 @@ ending_credit(dispatcher_t *self, request_t *request)
     worker->held--;
     service->outstanding--;
     if (worker->gone)
-        return; /* all of it is about to go */
+        return; /* all of it goes soon, a withdrawn offer that holds nothing any more as well */
     if (offer->variant)
         balancer_update(&service->balancer, offer);
     else

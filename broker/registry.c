@@ -350,7 +350,7 @@ s_check_service(const registry_t *self, const service_t *service)
         held++;
         if (offer->service != service || held != offer->outstanding ||
             (offer->variant == NULL) != (offer->capacity == 0) ||
-            (offer->variant == NULL && offer->outstanding == 0) ||
+            (offer->variant == NULL && offer->outstanding == 0 && !offer->worker->gone) ||
             (offer->place != 0) != offer_has_credit(offer))
             abort();
         offers++;

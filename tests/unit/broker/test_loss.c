@@ -244,6 +244,24 @@ test_reply_of_a_worker_that_just_left_still_counts(void **state)
 }
 
 static void
+test_last_reply_of_a_withdrawn_service_when_the_worker_is_gone(void **state)
+{
+    (void) state;
+    harness_t *h = s_new();
+    harness_ready(h, 1, "notes", "get!", 4);
+    harness_request(h, 5, 1, "notes", "get", 60000);
+    uint64_t id = harness_expect(h, BACK, 1, WEFT_REQUEST).id;
+    harness_ready(h, 1, "notes", "get!", 0);
+    h->peers[BACK][1] = PEER_GONE;
+    harness_wait(h, 250);
+    harness_reply(h, 1, id, WEFT_OK, 0);
+    harness_expect_reply(h, 5, 1, WEFT_OK, NULL);
+    harness_wait(h, 50);
+    assert_int_equal(dispatcher_workers(h->dispatcher), 0);
+    harness_free(h);
+}
+
+static void
 test_vanished_client_is_found_by_a_probe_and_its_requests_cancelled(void **state)
 {
     (void) state;
@@ -314,6 +332,7 @@ main(void)
         cmocka_unit_test(test_worker_that_answers_probes_stays),
         cmocka_unit_test(test_dead_connection_of_a_worker_is_found_by_a_probe),
         cmocka_unit_test(test_reply_of_a_worker_that_just_left_still_counts),
+        cmocka_unit_test(test_last_reply_of_a_withdrawn_service_when_the_worker_is_gone),
         cmocka_unit_test(test_vanished_client_is_found_by_a_probe_and_its_requests_cancelled),
         cmocka_unit_test(test_client_gone_when_its_reply_comes),
         cmocka_unit_test(test_losses_do_not_recurse),
