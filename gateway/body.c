@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #define CHUNK 16384
-#define DISCARD_MAX (256 * 1024) /* bytes */
+#define DISCARD_MAX ((size_t) 256 * 1024) /* bytes */
 #define DISCARD_MS 500
 
 bool

@@ -54,7 +54,10 @@ static bool
 s_check_key(exchange_t *self)
 {
     weft_span_t key = self->slot->head.idempotency_key;
-    bool sound = key.data == NULL || (key.size > 0 && key.size <= IDEMPOTENCY_KEY_MAX);
+    if (!key.data) {
+        return true;
+    }
+    bool sound = key.size > 0 && key.size <= IDEMPOTENCY_KEY_MAX;
     for (size_t i = 0; i < key.size && sound; i++) {
         sound = key.data[i] >= 0x20 && key.data[i] < 0x7f;
     }

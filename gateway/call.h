@@ -19,6 +19,6 @@ void call_run(exchange_t *self, const method_t *method);
 void call_take_times(exchange_t *self, const weft_reply_t *reply);
 
 /* The client's socket, for waiter_next; context is the exchange. */
-int call_find_socket(void *exchange);
+int call_find_socket(void *context);
 
 #endif

@@ -1,7 +1,7 @@
 /* catalog - what is known of services, from the events of a broker's watch, and immutable snapshots of it */
 #include "gateway/catalog.h"
 
-#include <stdio.h>
+#include <assert.h>
 #include <stdlib.h>
 
 #include <weft/log.h>
@@ -147,6 +147,7 @@ s_insert(catalog_t *self, uint32_t position, weft_span_t name)
         self->rows = rows;
         self->capacity = capacity;
     }
+    assert(self->rows);
     catalog_row_t *row = &self->rows[position];
     memmove(row + 1, row, (self->count - position) * sizeof *row);
     memset(row, 0, sizeof *row);

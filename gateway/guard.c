@@ -58,7 +58,7 @@ s_is_token(const char *name)
     for (; *name; name++) {
         char c = *name;
         bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!letter && !memchr("!#$%&'*+-.^_`|~", c, 15)) {
+        if (!letter && !strchr("!#$%&'*+-.^_`|~", c)) {
             return false;
         }
     }

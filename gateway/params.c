@@ -121,7 +121,7 @@ s_pack_float(msgpack_packer *pk, weft_span_t text)
     }
     for (size_t i = 0; i < text.size; i++) {
         char c = text.data[i];
-        if (!(c >= '0' && c <= '9') && (i == 0 ? c != '-' : !memchr("+-.eE", c, 5))) {
+        if (!(c >= '0' && c <= '9') && (i == 0 ? c != '-' : (c == '\0' || !strchr("+-.eE", c)))) {
             return false;
         }
     }

@@ -21,7 +21,7 @@ peer_find(const struct mg_request_info *info)
     }
     int gap = 0;
     for (int fd = 3; fd < DESCRIPTORS_MAX && gap < GAP_MAX; fd++) {
-        struct sockaddr_in peer;
+        struct sockaddr_in peer = { .sin_family = AF_UNSPEC };
         socklen_t size = sizeof peer;
         if (getpeername(fd, (struct sockaddr *) &peer, &size) != 0) {
             gap = errno == EBADF ? gap + 1 : 0;

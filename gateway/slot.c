@@ -9,8 +9,8 @@
 #include <weft/wire.h>
 
 #define OUT_MAX                                                                                              \
-    (16u * 1024 * 1024) /* JSON of one reply: a frame of 2 MiB grows at most sixfold (control characters),   \
-                           so never met */
+    ((size_t) 16 * 1024 * 1024) /* JSON of one reply: a frame of 2 MiB grows at most sixfold (control        \
+                           characters), so never met */
 #define META_MAX WEFT_META_MAX
 
 slot_t *

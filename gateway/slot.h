@@ -16,14 +16,14 @@
 #include "gateway/waiter.h"
 
 #define SLOT_KEEP                                                                                            \
-    (64 * 1024) /* bytes of a buffer that are kept between requests; 512 threads have four each */
+    ((size_t) 64 * 1024) /* bytes of a buffer that are kept between requests; 512 threads have four each */
 
 /* What a thread is at, for the others.  EMPTY: no connection; IDLE: waits for a request; BUSY: has one. */
 typedef enum { SLOT_EMPTY, SLOT_IDLE, SLOT_BUSY } slot_state_t;
 
 typedef struct slot {
+    registry_reader_t reader; /* a cache line of its own */
     gateway_t *gateway;
-    registry_reader_t reader;
     pthread_t thread;
 
     /* Read by other threads. */

@@ -6,10 +6,10 @@
 #include "gateway/accept.h"
 #include "gateway/call.h"
 
-#define FIRST_MS 1000     /* so long an error may still become an ordinary response; then the head is sent */
-#define BATCH (64 * 1024) /* bytes of partials that go out with one write */
-#define COLLECT_MAX (1024 * 1024) /* bytes of a collected stream */
-#define SLICE_MS 500              /* how soon a stream notices that the gateway leaves */
+#define FIRST_MS 1000 /* so long an error may still become an ordinary response; then the head is sent */
+#define BATCH ((size_t) 64 * 1024)         /* bytes of partials that go out with one write */
+#define COLLECT_MAX ((size_t) 1024 * 1024) /* bytes of a collected stream */
+#define SLICE_MS 500                       /* how soon a stream notices that the gateway leaves */
 
 typedef struct {
     exchange_t *exchange;

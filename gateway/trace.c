@@ -52,7 +52,7 @@ s_request_id_valid(weft_span_t text)
     for (size_t i = 0; i < text.size; i++) {
         char c = text.data[i];
         bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!letter && !memchr("._~:/+=@-", c, 9)) {
+        if (!letter && (c == '\0' || !strchr("._~:/+=@-", c))) {
             return false;
         }
     }

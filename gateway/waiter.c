@@ -68,7 +68,8 @@ s_make_room(waiter_t *self, size_t size)
         return false;
     }
     for (uint32_t i = 0; i < self->count; i++) {
-        replies[i] = self->replies[(self->first + i) % self->capacity];
+        uint32_t from = self->first + i;
+        replies[i] = self->replies[from < self->capacity ? from : from - self->capacity];
     }
     free(self->replies);
     self->replies = replies;

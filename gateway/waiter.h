@@ -14,7 +14,7 @@
 /* Partials that wait unread: a producer may be faster for a while.  Beyond either bound the stream is read
  * too slowly and ends. */
 #define WAITER_REPLIES_MAX 65536
-#define WAITER_BYTES_MAX (4u * 1024 * 1024)
+#define WAITER_BYTES_MAX ((size_t) 4 * 1024 * 1024)
 
 /* Its memory must outlive the client: the bus thread may look at `state` shortly after the final reply was
  * taken. */
@@ -38,7 +38,7 @@ void waiter_fini(waiter_t *self);
 /* Before each call.  Streams keep partials, other calls drop them. */
 void waiter_begin(waiter_t *self, bool stream);
 /* The callback for weft_submit; context is the waiter.  Runs on the bus thread. */
-void waiter_on_reply(void *self, weft_reply_t *reply);
+void waiter_on_reply(void *context, weft_reply_t *reply);
 
 typedef enum {
     WAITER_REPLY,
