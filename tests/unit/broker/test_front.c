@@ -78,7 +78,7 @@ test_waiting_clients_are_probed_but_never_a_req_socket(void **state)
     (void) state;
     harness_t *h = s_new();
     harness_ready(h, 1, "echo", "echo", 4);
-    harness_call_t call = { .service = "echo", .method = "echo", .ttl_ms = 60000 };
+    harness_call_t call = { .service = "echo", .method = "echo", .ttl_ms = 100000 };
     harness_call(h, 5, 1, &call);
     call.framed = true;
     harness_call(h, 6, 1, &call);
@@ -88,6 +88,10 @@ test_waiting_clients_are_probed_but_never_a_req_socket(void **state)
     while (harness_take_any(h, FRONT, 5, &message, NULL))
         probes += message.kind == WEFT_PING;
     assert_int_equal(probes, 4);
+    for (int i = 0; i < 70; i++) { /* longer than a silent client without requests would be remembered */
+        harness_wait(h, 1000);
+        harness_say(h, BACK, 1, WEFT_PONG, 0, 0);
+    }
     assert_false(harness_take_any(h, FRONT, 6, &message, NULL));
     harness_free(h);
 }
