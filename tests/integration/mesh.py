@@ -212,18 +212,20 @@ class Mesh:
         return subprocess.run([program("weft"), *arguments], env=base, input=text, capture_output=True, text=True,
                               timeout=timeout * PATIENCE, check=False)
 
-    def outstanding(self, service):
-        """How many requests the broker has handed out to a service: asked of weft.broker, as any client would."""
+    def service(self, name):
+        """What weft.broker says about a service, asked as by any client; an empty map when it knows none of that name."""
         sys.path.insert(0, str(ROOT / "tests/interop"))
         import client
         asking = client.Client(self.front)
         try:
             services = asking.call("weft.broker", "services", timeout_ms=int(5000 * PATIENCE))["services"]
-            return next(one["outstanding"] for one in services if one["name"] == service)
-        except StopIteration:
-            return 0
+            return next((one for one in services if one["name"] == name), {})
         finally:
             asking.close()
+
+    def outstanding(self, name):
+        """How many requests the broker has handed out to a service."""
+        return self.service(name).get("outstanding", 0)
 
     # ---- HTTP ----
 

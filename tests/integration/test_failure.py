@@ -164,6 +164,24 @@ class Handler(MeshTest):
 
 
 
+class Overload(MeshTest):
+    PROGRAMS = ()
+
+    def test_full_queue_is_503_with_retry_after(self):
+        self.mesh.start("broker", WEFT_QUEUE_MAX="2")
+        self.mesh.start("gateway")
+        self.mesh.fake("thing", "wait", capacity=1)
+        load = Load(self.mesh, lambda connection: self.mesh.http("POST", "/v1/call/thing/wait", {"ms": 1500},
+                                                                 connection=connection), threads=3)
+        load.stopping = True  # one runs, two wait: each thread makes one request
+        eventually(lambda: self.mesh.service("thing").get("queued") == 2, what="the queue is full")
+        reply = self.mesh.call("thing", "wait", {"ms": 1})
+        problem = self.problem(reply, 503, "RESOURCE_EXHAUSTED")
+        self.assertEqual(problem["executed"], "no")
+        self.assertGreaterEqual(int(reply.headers["Retry-After"]), 1)
+        self.assertEqual(load.stop(), {200: 3})
+
+
 class Gateway(MeshTest):
     def test_sigterm_under_load_finishes_what_it_has(self):
         self.mesh.start("echo")
