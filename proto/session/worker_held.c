@@ -59,18 +59,7 @@ worker_held_orphan_all(worker_session_t *self, broker_t *broker)
 
 /* ---- taking ---- */
 
-void
-worker_held_refuse(worker_session_t *self, broker_t *broker, uint64_t id, weft_status_t status,
-                   const char *why)
-{
-    const weft_error_body_t error = { .message = weft_span(why), .hop = WEFT_SPAN("worker") };
-    zmq_msg_t frame;
-    frames_error(&self->frames, id, status, &error, &frame);
-    weft_wire_set_load(zmq_msg_data(&frame), zmq_msg_size(&frame), worker_held_load(self));
-    if (!worker_broker_say(self, broker, &frame))
-        self->stats.replies_dropped++; /* the broker ends it at its ttl */
-}
-
+/* How many one broker may have here: twice what was ever offered, and what crosses on the wire. */
 static uint32_t
 s_held_max(const worker_session_t *self)
 {
@@ -78,6 +67,44 @@ s_held_max(const worker_session_t *self)
     for (uint32_t i = 0; i < self->offer_count; i++)
         capacity += self->offers[i].capacity_most;
     return capacity * 2 + HELD_SPARE;
+}
+
+/* A slot for the request of that id, which this broker must not have here yet; NULL beyond `max`. */
+static held_t *
+s_hold(worker_session_t *self, broker_t *broker, uint64_t id, uint32_t max)
+{
+    if (broker->held_count >= max || !due_heap_reserve(&self->due, self->held.used + 1))
+        return NULL;
+    held_t *held = slots_take(&self->held);
+    if (!held)
+        return NULL;
+    if (!id_table_add(&broker->ids, id, held->head.slot)) {
+        slots_give(&self->held, held);
+        return NULL;
+    }
+    held->broker = broker;
+    held->id = id;
+    chain_append(&broker->held, &held->chain);
+    broker->held_count++;
+    return held;
+}
+
+void
+worker_held_refuse(worker_session_t *self, broker_t *broker, uint64_t id, weft_status_t status,
+                   const char *why, int64_t now_ms)
+{
+    const weft_error_body_t error = { .message = weft_span(why), .hop = WEFT_SPAN("worker") };
+    zmq_msg_t frame;
+    frames_error(&self->frames, id, status, &error, &frame);
+    /* It is held until its answer has left: one that got lost would cost the broker a credit. */
+    held_t *held = s_hold(self, broker, id, 2 * s_held_max(self));
+    if (held) {
+        held->unwanted = true; /* by the handler, which never hears of it */
+        worker_session_reply(self, slots_key(held), &frame, now_ms);
+        zmq_msg_close(&frame);
+    } else if (!worker_broker_say(self, broker, &frame)) {
+        self->stats.replies_dropped++;
+    }
 }
 
 void
@@ -92,27 +119,17 @@ worker_held_take(worker_session_t *self, broker_t *broker, const weft_message_t 
     }
     if (weft_wire_check(message, &why) != WEFT_OK) {
         self->stats.malformed++;
-        worker_held_refuse(self, broker, message->id, WEFT_INVALID_ARGUMENT, why);
+        worker_held_refuse(self, broker, message->id, WEFT_INVALID_ARGUMENT, why, now_ms);
         return;
     }
-    held_t *held = NULL;
-    if (broker->held_count < s_held_max(self) && due_heap_reserve(&self->due, self->held.used + 1))
-        held = slots_take(&self->held);
-    if (held && !id_table_add(&broker->ids, message->id, held->head.slot)) {
-        slots_give(&self->held, held);
-        held = NULL;
-    }
+    held_t *held = s_hold(self, broker, message->id, s_held_max(self));
     if (!held) {
         self->stats.overruns++;
         worker_held_refuse(self, broker, message->id, WEFT_RESOURCE_EXHAUSTED,
-                           "more requests than the worker offered");
+                           "more requests than the worker offered", now_ms);
         return;
     }
     self->stats.requests++;
-    held->broker = broker;
-    held->id = message->id;
-    chain_append(&broker->held, &held->chain);
-    broker->held_count++;
     worker_request_t request = {
         .token = slots_key(held), .deadline_ms = now_ms + message->ttl_ms, .message = *message, .frame = frame
     };

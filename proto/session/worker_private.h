@@ -113,7 +113,7 @@ void worker_held_unwanted(worker_session_t *self, held_t *held);
 void worker_held_orphan_all(worker_session_t *self, broker_t *broker);
 /* A request that is not held at all is answered with an error, executed "no". */
 void worker_held_refuse(worker_session_t *self, broker_t *broker, uint64_t id, weft_status_t status,
-                        const char *why);
+                        const char *why, int64_t now_ms);
 /* A REQUEST. */
 void worker_held_take(worker_session_t *self, broker_t *broker, const weft_message_t *message,
                       zmq_msg_t *frame, int64_t now_ms);

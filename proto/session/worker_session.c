@@ -90,14 +90,14 @@ worker_session_down(worker_session_t *self, uint32_t number, int64_t now_ms)
 
 static void
 s_malformed(worker_session_t *self, broker_t *broker, const weft_message_t *message, weft_status_t status,
-            const char *why)
+            const char *why, int64_t now_ms)
 {
     uint32_t slot;
     self->stats.malformed++;
     if (status == WEFT_UNIMPLEMENTED || message->kind != WEFT_REQUEST)
         return;                                           /* another version is ignored by all but brokers */
     if (!id_table_find(&broker->ids, message->id, &slot)) /* else it would end another */
-        worker_held_refuse(self, broker, message->id, status, why);
+        worker_held_refuse(self, broker, message->id, status, why, now_ms);
 }
 
 static void
@@ -173,7 +173,7 @@ worker_session_receive(worker_session_t *self, uint32_t number, zmq_msg_t *frame
     if (status == WEFT_OK)
         s_message(self, broker, &message, frame, now_ms);
     else
-        s_malformed(self, broker, &message, status, why);
+        s_malformed(self, broker, &message, status, why, now_ms);
 }
 
 /* ---- drain and end ---- */

@@ -329,6 +329,27 @@ test_malformed_request_is_answered(void **state)
 }
 
 static void
+test_refusal_waits_for_room_like_any_reply(void **state)
+{
+    fixture_t *self = *state;
+    zmq_msg_t frame;
+    s_serve(self, 1);
+    self->wire.links[1].status = WEFT_RESOURCE_EXHAUSTED;
+    for (uint64_t id = 7; id < 9; id++) {
+        frame_request(&frame, id, 1000);
+        ((unsigned char *) zmq_msg_data(&frame))[zmq_msg_size(&frame) - 6] = 0xc1; /* the body */
+        s_feed(self, 1, &frame);
+    }
+    self->wire.links[1].status = WEFT_OK;
+    s_advance(self, 10);
+    assert_true(wire_next(&self->wire, 1, WEFT_REPLY).id == 7);
+    assert_true(wire_next(&self->wire, 1, WEFT_REPLY).id == 8);
+    assert_int_equal(worker_session_held(self->session), 0);
+    assert_int_equal(self->cancel_count, 0);
+    assert_int_equal(worker_session_stats(self->session)->replies_dropped, 0);
+}
+
+static void
 test_more_than_offered_is_refused(void **state)
 {
     fixture_t *self = *state;
@@ -515,6 +536,7 @@ main(void)
         TEST(test_request_and_reply),
         TEST(test_repeated_id_is_counted_not_begun),
         TEST(test_malformed_request_is_answered),
+        TEST(test_refusal_waits_for_room_like_any_reply),
         TEST(test_more_than_offered_is_refused),
         TEST(test_cancel_and_deadline_reach_the_handler_once),
         TEST(test_replies_wait_for_room_in_order),
