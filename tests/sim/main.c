@@ -99,7 +99,7 @@ s_event(sim_t *self, const event_t *event)
                    event->mark);
         break;
     case EVENT_PROBE:
-        clients_probe(self, node, event->b / METHODS, event->b % METHODS);
+        clients_probe(self, node, event->b % SERVICES, event->b / SERVICES);
         break;
     case EVENT_CANCEL:
         clients_cancel(self, event->a);

@@ -314,9 +314,9 @@ s_probe(sim_t *self)
             continue;
         SIM_REQUIRE(self, node->alive && client_session_links_up(node->client) == self->brokers,
                     "client %u is not connected to all brokers", i);
-        /* One after the other: some pipes hold only eight frames, some brokers eight requests. */
+        /* One after the other: some pipes hold only eight frames, some queues one request. */
         for (uint32_t k = 0; k < SERVICES * METHODS; k++)
-            events_add(self, self->now + probes++ * SECOND / 6, EVENT_PROBE, i, k, 0);
+            events_add(self, self->now + probes++ * SECOND / 2, EVENT_PROBE, i, k, 0);
     }
 }
 
@@ -353,7 +353,7 @@ scenario_phase(sim_t *self)
     case 2:
         checks_quiet(self);
         s_probe(self);
-        events_add(self, self->now + 12 * SECOND, EVENT_PHASE, 0, 0, 0);
+        events_add(self, self->now + 24 * SECOND, EVENT_PHASE, 0, 0, 0);
         break;
     case 3:
         checks_quiet(self);
