@@ -96,7 +96,8 @@ s_index_text(uint32_t index)
         "8990919293949596979899";
     if (index > 99)
         return (weft_span_t){ "...", 3 };
-    return index < 10 ? (weft_span_t){ DIGITS + index * 2 + 1, 1 } : (weft_span_t){ DIGITS + index * 2, 2 };
+    const char *digits = DIGITS + (size_t) index * 2;
+    return index < 10 ? (weft_span_t){ digits + 1, 1 } : (weft_span_t){ digits, 2 };
 }
 
 bool

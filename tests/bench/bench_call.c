@@ -80,7 +80,7 @@ main(int argc, char **argv)
     uint32_t outstanding = (uint32_t) strtoul(argv[3], NULL, 10);
     if (size > 65000 || outstanding > OUTSTANDING_MAX)
         return 2;
-    memcpy(body, "\xda", 1);
+    body[0] = (char) (unsigned char) 0xda; /* str 16 */
     body[1] = (char) (unsigned char) (size >> 8);
     body[2] = (char) (unsigned char) size;
     memset(body + 3, 'x', size);

@@ -165,7 +165,7 @@ s_measure(s_way_t *way, s_input_t *input)
     double best = 0;
     for (int round = 0; round < ROUNDS; round++) {
         int64_t begin = bench_now_ns();
-        int64_t now = begin;
+        int64_t now;
         uint64_t runs = 0;
         do {
             for (int i = 0; i < 4; i++, runs++) {

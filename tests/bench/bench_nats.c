@@ -145,7 +145,8 @@ s_replied(s_peer_t *self, void *context, const char *subject, const char *inbox,
 int
 main(int argc, char **argv)
 {
-    s_peer_t self = { .fd = socket(AF_INET, SOCK_STREAM, 0), .in = malloc(BUFFER), .out = malloc(BUFFER) };
+    static char in[BUFFER], out[BUFFER];
+    s_peer_t self = { .fd = socket(AF_INET, SOCK_STREAM, 0), .in = in, .out = out };
     static s_load_t load;
     static char body[65536];
     bool worker = argc == 3 && strcmp(argv[1], "worker") == 0;
@@ -157,8 +158,7 @@ main(int argc, char **argv)
                                    .sin_port = htons((uint16_t) strtoul(argv[2], NULL, 10)),
                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     int on = 1;
-    if (self.fd < 0 || !self.in || !self.out ||
-        connect(self.fd, (struct sockaddr *) &address, sizeof address) != 0 ||
+    if (self.fd < 0 || connect(self.fd, (struct sockaddr *) &address, sizeof address) != 0 ||
         setsockopt(self.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) {
         fprintf(stderr, "no nats-server at port %s\n", argv[2]);
         return 1;

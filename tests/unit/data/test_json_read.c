@@ -221,8 +221,10 @@ test_nodes_are_limited(void **state)
     char *text = malloc(2 * most + 2);
     assert_non_null(text);
     text[0] = '[';
-    for (size_t i = 0; i < most; i++)
-        memcpy(text + 1 + 2 * i, "1,", 2);
+    for (size_t i = 0; i < most; i++) {
+        text[1 + 2 * i] = '1';
+        text[2 + 2 * i] = ',';
+    }
     text[2 * (most - 1)] = ']'; /* the array and most - 1 elements */
     weft_buf_t out;
     weft_json_error_t error;
@@ -272,12 +274,12 @@ test_long_strings_get_the_shortest_header(void **state)
         size_t header = size < 32 ? 1 : size < 256 ? 2 : size < 65536 ? 3 : 5;
         for (int escaped = 0; escaped < 2; escaped++) {
             /* Twice the same, once with its last letter as an escape. */
-            char *text = malloc(size + 8);
+            char *text = malloc(size + 9);
             assert_non_null(text);
-            memset(text, 'x', size + 8);
+            memset(text, 'x', size + 9);
             text[0] = '"';
             if (escaped)
-                memcpy(text + size, "\\u0078\"", 7);
+                memcpy(text + size, "\\u0078\"", 8);
             else
                 text[size + 1] = '"';
             weft_buf_t out;

@@ -145,7 +145,7 @@ s_assert_reads_back(double f)
     size_t size = number_write(f, text);
     number_t number;
     assert_int_equal(number_read((weft_span_t){ text, size }, &number), size);
-    if (number.kind != NUMBER_FLOAT || memcmp(&number.v.f, &f, sizeof f) != 0) {
+    if (number.kind != NUMBER_FLOAT || number.v.f != f || signbit(number.v.f) != signbit(f)) {
         print_error("%.17g became %.*s\n", f, (int) size, text);
         fail();
     }
