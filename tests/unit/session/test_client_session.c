@@ -184,7 +184,7 @@ static void
 test_call_and_reply(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_up(self, 1);
     assert_int_equal(client_session_links_up(self->session), 1);
     s_submit(self, &caller, false, 5000);
@@ -208,7 +208,7 @@ static void
 test_reply_of_another_link_finds_nothing(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_up(self, 1);
     s_submit(self, &caller, false, 5000);
     const weft_message_t request = wire_next(&self->wire, 1, WEFT_REQUEST);
@@ -225,7 +225,7 @@ static void
 test_waits_for_a_broker_with_the_ttl_that_is_left(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_submit(self, &caller, false, 5000);
     s_advance(self, 1200);
     s_up(self, 1);
@@ -236,7 +236,7 @@ static void
 test_deadline_without_broker_is_not_executed(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_submit(self, &caller, false, 300);
     assert_true(s_advance(self, 0) == self->now + 300);
     s_advance(self, 299);
@@ -250,7 +250,7 @@ static void
 test_deadline_after_sending_is_maybe_and_cancels(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_up(self, 1);
     s_submit(self, &caller, false, 300);
     const weft_message_t request = wire_next(&self->wire, 1, WEFT_REQUEST);
@@ -265,7 +265,7 @@ static void
 test_cancel_ends_at_once(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_up(self, 1);
     const uint64_t ticket = s_submit(self, &caller, false, 5000);
     const weft_message_t request = wire_next(&self->wire, 1, WEFT_REQUEST);
@@ -281,7 +281,7 @@ static void
 test_cancel_from_within_a_reply(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 }, other = { .count = 0 };
+    static caller_t caller, other; /* outlive the test: teardown ends open calls */
     s_up(self, 1);
     s_submit(self, &caller, true, 5000);
     self->cancel_in_reply = s_submit(self, &other, true, 5000);
@@ -301,7 +301,7 @@ static void
 test_full_pipe_keeps_cancel_for_later(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_up(self, 1);
     const uint64_t ticket = s_submit(self, &caller, false, 5000);
     const weft_message_t request = wire_next(&self->wire, 1, WEFT_REQUEST);
@@ -318,7 +318,7 @@ static void
 test_loss_resends_idempotent_elsewhere(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_up(self, 1);
     s_submit(self, &caller, true, 5000);
     const weft_message_t first = wire_next(&self->wire, 1, WEFT_REQUEST);
@@ -339,7 +339,7 @@ static void
 test_loss_ends_others_as_maybe(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_up(self, 1);
     s_up(self, 2);
     s_submit(self, &caller, false, 5000);
@@ -354,7 +354,7 @@ static void
 test_loss_after_a_partial_is_not_resent(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_up(self, 1);
     s_submit(self, &caller, true, 5000);
     const weft_message_t request = wire_next(&self->wire, 1, WEFT_REQUEST);
@@ -368,7 +368,7 @@ static void
 test_attempts_are_bounded(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_submit(self, &caller, true, 5000);
     for (uint32_t link = 1; link <= 3; link++) {
         assert_int_equal(caller.count, 0);
@@ -384,7 +384,7 @@ static void
 test_refusal_is_retried_at_another_broker_after_back_off(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_up(self, 1);
     s_submit(self, &caller, false, 5000);
     s_up(self, 2);
@@ -406,7 +406,7 @@ static void
 test_refusal_is_final_when_maybe_or_no_time_or_no_budget(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_up(self, 1);
     s_submit(self, &caller, true, 5000);
     s_feed_error(self, 1, wire_next(&self->wire, 1, WEFT_REQUEST).id, WEFT_UNAVAILABLE, true, WEFT_SPAN(""));
@@ -437,7 +437,7 @@ static void
 test_doubt_of_an_earlier_attempt_stays(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_submit(self, &caller, true, 5000);
     s_up(self, 1);
     wire_next(&self->wire, 1, WEFT_REQUEST);
@@ -453,7 +453,7 @@ static void
 test_full_pipe_takes_another_link_or_waits(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_up(self, 1);
     s_up(self, 2);
     self->wire.links[1].status = WEFT_RESOURCE_EXHAUSTED;
@@ -475,7 +475,7 @@ static void
 test_spreads_by_least_in_flight(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_up(self, 1);
     s_up(self, 2);
     s_up(self, 3);
@@ -492,7 +492,7 @@ static void
 test_draining_broker_gets_nothing_new_and_answers_what_it_has(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 }, late = { .count = 0 };
+    static caller_t caller, late; /* outlive the test: teardown ends open calls */
     s_up(self, 1);
     s_submit(self, &caller, false, 5000);
     s_submit(self, &late, false, 5000);
@@ -541,7 +541,7 @@ static void
 test_malformed_replies(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     zmq_msg_t frame;
     s_up(self, 1);
     s_submit(self, &caller, true, 5000);
@@ -576,7 +576,7 @@ static void
 test_limits_of_submit(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     zmq_msg_t frame;
     uint64_t ticket = 7;
     frame_of(&(weft_message_t){ .kind = WEFT_PING, .id = 6 }, &frame);
@@ -601,7 +601,7 @@ static void
 test_bye_and_destroy_end_calls(void **state)
 {
     fixture_t *self = *state;
-    caller_t caller = { .count = 0 };
+    static caller_t caller; /* outlives the test: teardown ends open calls */
     s_up(self, 1);
     s_submit(self, &caller, true, 5000);
     wire_next(&self->wire, 1, WEFT_REQUEST);
