@@ -155,6 +155,8 @@ test_refuses_what_is_not_json(void **state)
         { "\"\\ud800\\n\"", 1, "lone surrogate" },
         { "\"\\ud800\\u0041\"", 1, "lone surrogate" },
         { "\"\\ud800\\ud800\"", 1, "lone surrogate" },
+        { "\"\\ud800\\ue000\"", 1, "lone surrogate" },
+        { "\"\\ud800\\udbff\"", 1, "lone surrogate" },
         { "\"ab\xff\"", 3, "invalid UTF-8" },
         { "\"\xc3\"", 1, "invalid UTF-8" },
         { "\"\xc3\xa9\xc0\x80\"", 3, "invalid UTF-8" },
