@@ -221,9 +221,9 @@ cli_bench(const cli_options_t *options)
                  (options->body ? cli_body(options->body, &body, &call)
                                 : s_fill_body(&body, options->size, &call)) &&
                  cli_meta(options, &meta, &call);
-    /* As the components do, unless WEFT_BATCH says otherwise; threads inherit it, so before the first. */
+    /* As the components do where WEFT_BATCH says so; threads inherit it, so before the first. */
     const char *batch = getenv("WEFT_BATCH");
-    if (ready && !(batch && (strcmp(batch, "0") == 0 || strcmp(batch, "off") == 0))) {
+    if (ready && batch && (strcmp(batch, "1") == 0 || strcmp(batch, "on") == 0)) {
         const struct sched_param parameters = { .sched_priority = 0 };
         (void) sched_setscheduler(0, SCHED_BATCH, &parameters); /* refused: go on without */
     }

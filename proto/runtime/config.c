@@ -33,8 +33,8 @@ static const weft_setting_t COMMON[] = {
       "debug|info|warning|error|off" },
     { "WEFT_LOG_FORMAT", WEFT_SETTING_CHOICE, &s_log_format, "auto", "auto: text on a terminal, else json", 0,
       0, "auto|json|text" },
-    { "WEFT_BATCH", WEFT_SETTING_BOOL, &s_batch, "on",
-      "run under SCHED_BATCH: fewer preemptions, more throughput", 0, 0, NULL },
+    { "WEFT_BATCH", WEFT_SETTING_BOOL, &s_batch, "off",
+      "run under SCHED_BATCH: less CPU per request, far worse latency until the cores are full", 0, 0, NULL },
     { .env = NULL },
 };
 
