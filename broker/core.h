@@ -8,11 +8,11 @@
 
 #include "broker/answers.h"
 #include "broker/counters.h"
-#include "broker/deadlines.h"
 #include "broker/dispatcher.h"
 #include "broker/peers.h"
 #include "broker/registry.h"
 #include "broker/slab.h"
+#include "runtime/deadlines.h"
 
 /* Milliseconds, where nothing in dispatcher_config_t says it. */
 enum {

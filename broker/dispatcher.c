@@ -59,7 +59,7 @@ dispatcher_new(const dispatcher_config_t *config, dispatcher_send_t send, void *
     uint32_t deadlines = config->in_flight_max + config->clients_max + config->workers_max +
                          config->services_max + 1;
     if (!slab_init(&self->slab, config->in_flight_max, config->seed) ||
-        !deadlines_init(&self->deadlines, deadlines))
+        !deadlines_reserve(&self->deadlines, deadlines))
         dispatcher_destroy(&self);
     return self;
 }

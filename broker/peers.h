@@ -5,11 +5,11 @@
 #ifndef WEFT_BROKER_PEERS_H
 #define WEFT_BROKER_PEERS_H
 
-#include "broker/deadlines.h"
 #include "broker/dispatcher.h"
-#include "broker/list.h"
 #include "broker/slab.h"
 #include "broker/table.h"
+#include "runtime/deadlines.h"
+#include "runtime/list.h"
 
 /* What a deadline is in. */
 enum { DUE_REQUEST, DUE_CLIENT, DUE_WORKER, DUE_SERVICE, DUE_WATCH };

@@ -11,8 +11,8 @@
 
 #include <weft/wire.h>
 
-#include "broker/deadlines.h"
-#include "broker/list.h"
+#include "runtime/deadlines.h"
+#include "runtime/list.h"
 
 typedef struct client client_t;
 typedef struct offer offer_t;

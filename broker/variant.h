@@ -7,7 +7,7 @@
 
 #include <weft/descriptor.h>
 
-#include "broker/list.h"
+#include "runtime/list.h"
 
 typedef struct {
     weft_descriptor_t *descriptor;

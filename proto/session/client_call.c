@@ -27,7 +27,7 @@ client_call_id(const call_t *call)
 void
 client_call_leave(call_t *call)
 {
-    chain_remove(&call->chain);
+    list_discard(&call->chain);
     if (call->state == CALL_SENT) {
         call->broker->in_flight--;
         call->broker = NULL;
@@ -42,7 +42,7 @@ s_finish(client_session_t *self, call_t *call, weft_reply_t *reply)
     reply->attempts = call->attempts;
     reply->final = true;
     client_call_leave(call);
-    due_heap_clear(&self->due, &call->due);
+    deadlines_clear(&self->due, &call->due);
     zmq_msg_close(&call->frame);
     slots_give(&self->calls, call);
     self->callbacks.reply(self->context, call_context, reply);
@@ -124,8 +124,8 @@ s_send(client_session_t *self, call_t *call, int64_t now_ms)
             call->broker = broker;
             call->attempts++;
             broker->in_flight++;
-            chain_append(&broker->calls, &call->chain);
-            due_heap_set(&self->due, &call->due, call->deadline_ms);
+            list_add(&broker->calls, &call->chain);
+            deadlines_set(&self->due, &call->due, call->deadline_ms);
             return true;
         }
         broker->passed_over = self->round;
@@ -136,11 +136,11 @@ s_send(client_session_t *self, call_t *call, int64_t now_ms)
 void
 client_call_send(client_session_t *self, call_t *call, int64_t now_ms)
 {
-    if (chain_empty(&self->waiting) && s_send(self, call, now_ms))
+    if (list_empty(&self->waiting) && s_send(self, call, now_ms))
         return;
     call->state = CALL_WAITING;
-    chain_append(&self->waiting, &call->chain);
-    due_heap_set(&self->due, &call->due, call->deadline_ms);
+    list_add(&self->waiting, &call->chain);
+    deadlines_set(&self->due, &call->due, call->deadline_ms);
     if (client_brokers_up(self) > 0)
         client_call_flush_soon(self, now_ms);
 }
@@ -153,16 +153,16 @@ client_call_flush(client_session_t *self, int64_t now_ms)
     for (uint32_t i = 0; i < self->broker_count; i++)
         if (self->brokers[i]->link.state != LINK_DOWN)
             all &= client_broker_flush(self, self->brokers[i]);
-    while (!chain_empty(&self->waiting) && client_brokers_up(self) > 0) {
-        call_t *call = CHAIN_ITEM(self->waiting.next, call_t, chain);
-        chain_remove(&call->chain);
+    while (!list_empty(&self->waiting) && client_brokers_up(self) > 0) {
+        call_t *call = LIST_ITEM(self->waiting.next, call_t, chain);
+        list_discard(&call->chain);
         if (call->deadline_ms <= now_ms) {
             self->stats.deadlines++;
             client_call_fail(self, call, WEFT_DEADLINE_EXCEEDED, "deadline passed");
             continue;
         }
         if (!s_send(self, call, now_ms)) {
-            call->chain = (chain_t){ &self->waiting, self->waiting.next };
+            call->chain = (list_link_t){ &self->waiting, self->waiting.next };
             self->waiting.next->prev = &call->chain;
             self->waiting.next = &call->chain;
             all = false;
@@ -208,7 +208,7 @@ s_retry(client_session_t *self, call_t *call, const weft_message_t *message, con
         client_call_send(self, call, now_ms);
     } else {
         call->state = CALL_BACKOFF;
-        due_heap_set(&self->due, &call->due, now_ms + delay_ms);
+        deadlines_set(&self->due, &call->due, now_ms + delay_ms);
     }
     return true;
 }

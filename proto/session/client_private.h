@@ -5,9 +5,9 @@
 #ifndef WEFT_CLIENT_PRIVATE_SESSION_H
 #define WEFT_CLIENT_PRIVATE_SESSION_H
 
-#include "session/chain.h"
+#include "runtime/deadlines.h"
+#include "runtime/list.h"
 #include "session/client_session.h"
-#include "session/due.h"
 #include "session/frames.h"
 #include "session/link.h"
 #include "session/retry.h"
@@ -15,7 +15,7 @@
 
 typedef struct {
     link_t link;
-    chain_t calls; /* sent here, unanswered */
+    list_link_t calls; /* sent here, unanswered */
     uint32_t in_flight;
     uint64_t passed_over; /* the round in which it was found full */
     uint64_t *cancels;    /* that found the pipe full */
@@ -29,8 +29,8 @@ typedef enum { CALL_WAITING, CALL_SENT, CALL_BACKOFF } call_state_t;
 
 typedef struct {
     slots_item_t head;
-    chain_t chain; /* of session.waiting or broker.calls; BACKOFF: none */
-    due_t due;     /* the deadline; BACKOFF: when to send again */
+    list_link_t chain; /* of session.waiting or broker.calls; BACKOFF: none */
+    deadline_t due;    /* the deadline; BACKOFF: when to send again */
     call_state_t state;
     broker_t *broker;    /* SENT */
     uint32_t id_high;    /* of the id of the last attempt; the low half is the slot */
@@ -53,10 +53,10 @@ struct client_session {
     retry_t retry;
     frames_t frames;
     slots_t calls;
-    due_heap_t due;
+    deadlines_t due;
     broker_t **brokers;
     uint32_t broker_count, broker_room;
-    chain_t waiting; /* for a broker or for room, first come first served */
+    list_link_t waiting; /* for a broker or for room, first come first served */
     int64_t flush_at;
     uint64_t round;
     uint32_t id_high;

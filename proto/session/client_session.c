@@ -30,7 +30,7 @@ client_session_new(const client_session_config_t *config, const client_session_c
     self->heartbeat = (heartbeat_t){ .ping_ms = config->ping_ms, .silence_ms = config->silence_ms };
     retry_init(&self->retry, config->retry_percent);
     frames_init(&self->frames);
-    chain_init(&self->waiting);
+    list_init(&self->waiting);
     self->flush_at = INT64_MAX;
     self->id_high = (uint32_t) weft_rng_next(&self->rng);
     if (!slots_init(&self->calls, sizeof(call_t), self->config.in_flight_max,
@@ -60,7 +60,7 @@ client_session_up(client_session_t *self, uint32_t number, int64_t now_ms)
     if (!broker)
         abort();
     link_up(&broker->link, number, now_ms);
-    chain_init(&broker->calls);
+    list_init(&broker->calls);
     self->brokers[self->broker_count++] = broker;
     client_call_flush(self, now_ms);
 }
@@ -73,8 +73,8 @@ client_session_down(client_session_t *self, uint32_t number, int64_t now_ms)
         return;
     broker->link.state = LINK_DOWN;
     self->stats.broker_losses++;
-    while (!chain_empty(&broker->calls)) {
-        call_t *call = CHAIN_ITEM(broker->calls.next, call_t, chain);
+    while (!list_empty(&broker->calls)) {
+        call_t *call = LIST_ITEM(broker->calls.next, call_t, chain);
         if (call->idempotent && !call->streamed && call->attempts < self->config.attempts_max &&
             call->deadline_ms > now_ms) {
             client_call_leave(call);
@@ -190,7 +190,7 @@ client_session_submit(client_session_t *self, zmq_msg_t *request, bool idempoten
     if (weft_wire_decode(zmq_msg_data(request), zmq_msg_size(request), &message, &why) != WEFT_OK ||
         message.kind != WEFT_REQUEST)
         return WEFT_INVALID_ARGUMENT;
-    if (!due_heap_reserve(&self->due, self->calls.used + 1))
+    if (!deadlines_reserve(&self->due, self->calls.used + 1))
         return WEFT_RESOURCE_EXHAUSTED;
     call_t *call = slots_take(&self->calls);
     if (!call)
@@ -223,8 +223,8 @@ client_session_cancel(client_session_t *self, uint64_t ticket, int64_t now_ms)
 static void
 s_tick_calls(client_session_t *self, int64_t now_ms)
 {
-    for (due_t *due; (due = due_heap_pop(&self->due, now_ms)) != NULL;) {
-        call_t *call = CHAIN_ITEM(due, call_t, due);
+    for (deadline_t *due; (due = deadlines_pop(&self->due, now_ms)) != NULL;) {
+        call_t *call = LIST_ITEM(due, call_t, due);
         if (call->deadline_ms <= now_ms) {
             self->stats.deadlines++;
             client_call_abandon(self, call, WEFT_DEADLINE_EXCEEDED, "deadline passed", now_ms);
@@ -263,7 +263,7 @@ client_session_tick(client_session_t *self, int64_t now_ms)
     s_tick_links(self, now_ms);
     if (now_ms >= self->flush_at)
         client_call_flush(self, now_ms);
-    int64_t next = due_heap_next(&self->due);
+    int64_t next = deadlines_next(&self->due);
     if (self->flush_at < next)
         next = self->flush_at;
     for (uint32_t i = 0; i < self->broker_count; i++) {
@@ -309,7 +309,7 @@ client_session_destroy(client_session_t **self_p)
     while (self->broker_count > 0)
         client_broker_free(self, self->brokers[0]);
     free(self->brokers);
-    due_heap_fini(&self->due);
+    deadlines_fini(&self->due);
     slots_fini(&self->calls);
     frames_fini(&self->frames);
     free(self);
@@ -345,7 +345,7 @@ void
 client_session_check(const client_session_t *self)
 {
     uint32_t sent = 0, waiting = 0, backing_off = 0, listed = 0;
-    due_heap_check(&self->due);
+    deadlines_check(&self->due);
     s_require(self->due.count == self->calls.used);
     for (uint32_t slot = 0; slot < self->calls.made; slot++) {
         const call_t *call = slots_at(&self->calls, slot);
@@ -360,14 +360,14 @@ client_session_check(const client_session_t *self)
     for (uint32_t i = 0; i < self->broker_count; i++) {
         const broker_t *broker = self->brokers[i];
         uint32_t count = 0;
-        for (const chain_t *at = broker->calls.next; at != &broker->calls; at = at->next)
+        for (const list_link_t *at = broker->calls.next; at != &broker->calls; at = at->next)
             count++;
         s_require(count == broker->in_flight);
         listed += count;
     }
     s_require(listed == sent);
     listed = 0;
-    for (const chain_t *at = self->waiting.next; at != &self->waiting; at = at->next)
+    for (const list_link_t *at = self->waiting.next; at != &self->waiting; at = at->next)
         listed++;
     s_require(listed == waiting);
     s_require(sent + waiting + backing_off == self->calls.used);

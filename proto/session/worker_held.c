@@ -15,7 +15,7 @@ void
 worker_held_forget(worker_session_t *self, held_t *held)
 {
     if (held->broker) {
-        chain_remove(&held->chain);
+        list_discard(&held->chain);
         id_table_remove(&held->broker->ids, held->id);
         held->broker->held_count--;
         held->broker = NULL;
@@ -24,7 +24,7 @@ worker_held_forget(worker_session_t *self, held_t *held)
         self->replied--;
         zmq_msg_close(&held->reply);
     }
-    due_heap_clear(&self->due, &held->due);
+    deadlines_clear(&self->due, &held->due);
     slots_give(&self->held, held);
 }
 
@@ -34,7 +34,7 @@ worker_held_unwanted(worker_session_t *self, held_t *held)
     if (held->unwanted || held->replied)
         return;
     held->unwanted = true;
-    due_heap_clear(&self->due, &held->due);
+    deadlines_clear(&self->due, &held->due);
     self->callbacks.cancel(self->context, slots_key(held));
 }
 
@@ -43,13 +43,13 @@ worker_held_unwanted(worker_session_t *self, held_t *held)
 void
 worker_held_orphan_all(worker_session_t *self, broker_t *broker)
 {
-    while (!chain_empty(&broker->outbox)) {
+    while (!list_empty(&broker->outbox)) {
         self->stats.replies_dropped++;
-        worker_held_forget(self, CHAIN_ITEM(broker->outbox.next, held_t, chain));
+        worker_held_forget(self, LIST_ITEM(broker->outbox.next, held_t, chain));
     }
-    while (!chain_empty(&broker->held)) {
-        held_t *held = CHAIN_ITEM(broker->held.next, held_t, chain);
-        chain_remove(&held->chain);
+    while (!list_empty(&broker->held)) {
+        held_t *held = LIST_ITEM(broker->held.next, held_t, chain);
+        list_discard(&held->chain);
         id_table_remove(&broker->ids, held->id);
         broker->held_count--;
         held->broker = NULL;
@@ -73,7 +73,7 @@ s_held_max(const worker_session_t *self)
 static held_t *
 s_hold(worker_session_t *self, broker_t *broker, uint64_t id, uint32_t max)
 {
-    if (broker->held_count >= max || !due_heap_reserve(&self->due, self->held.used + 1))
+    if (broker->held_count >= max || !deadlines_reserve(&self->due, self->held.used + 1))
         return NULL;
     held_t *held = slots_take(&self->held);
     if (!held)
@@ -84,7 +84,7 @@ s_hold(worker_session_t *self, broker_t *broker, uint64_t id, uint32_t max)
     }
     held->broker = broker;
     held->id = id;
-    chain_append(&broker->held, &held->chain);
+    list_add(&broker->held, &held->chain);
     broker->held_count++;
     return held;
 }
@@ -133,7 +133,7 @@ worker_held_take(worker_session_t *self, broker_t *broker, const weft_message_t 
     worker_request_t request = {
         .token = slots_key(held), .deadline_ms = now_ms + message->ttl_ms, .message = *message, .frame = frame
     };
-    due_heap_set(&self->due, &held->due, request.deadline_ms);
+    deadlines_set(&self->due, &held->due, request.deadline_ms);
     self->callbacks.request(self->context, &request);
 }
 
@@ -178,7 +178,7 @@ worker_session_reply(worker_session_t *self, uint64_t token, zmq_msg_t *frame, i
     }
     weft_wire_set_id(zmq_msg_data(frame), held->id);
     weft_wire_set_load(zmq_msg_data(frame), zmq_msg_size(frame), worker_held_load(self) - 1);
-    const weft_status_t status = chain_empty(&broker->outbox)
+    const weft_status_t status = list_empty(&broker->outbox)
                                      ? self->callbacks.send(self->context, broker->link.number, frame)
                                      : WEFT_RESOURCE_EXHAUSTED; /* in order */
     if (status == WEFT_RESOURCE_EXHAUSTED) {
@@ -187,9 +187,9 @@ worker_session_reply(worker_session_t *self, uint64_t token, zmq_msg_t *frame, i
             abort();
         held->replied = true;
         self->replied++;
-        due_heap_clear(&self->due, &held->due);
-        chain_remove(&held->chain);
-        chain_append(&broker->outbox, &held->chain);
+        deadlines_clear(&self->due, &held->due);
+        list_discard(&held->chain);
+        list_add(&broker->outbox, &held->chain);
         worker_broker_flush_soon(self, now_ms);
         return;
     }
@@ -207,8 +207,8 @@ out:
 bool
 worker_held_flush(worker_session_t *self, broker_t *broker)
 {
-    while (!chain_empty(&broker->outbox)) {
-        held_t *held = CHAIN_ITEM(broker->outbox.next, held_t, chain);
+    while (!list_empty(&broker->outbox)) {
+        held_t *held = LIST_ITEM(broker->outbox.next, held_t, chain);
         const weft_status_t status = self->callbacks.send(self->context, broker->link.number, &held->reply);
         if (status == WEFT_RESOURCE_EXHAUSTED)
             return false;

@@ -5,8 +5,8 @@
 #ifndef WEFT_WORKER_PRIVATE_SESSION_H
 #define WEFT_WORKER_PRIVATE_SESSION_H
 
-#include "session/chain.h"
-#include "session/due.h"
+#include "runtime/deadlines.h"
+#include "runtime/list.h"
 #include "session/frames.h"
 #include "session/id_table.h"
 #include "session/link.h"
@@ -44,16 +44,16 @@ typedef struct {
     drain_state_t drain;
     uint64_t drain_id;
     int64_t drain_again_at;
-    chain_t held;   /* requests from here, unanswered */
-    chain_t outbox; /* their replies that found the pipe full */
+    list_link_t held;   /* requests from here, unanswered */
+    list_link_t outbox; /* their replies that found the pipe full */
     uint32_t held_count;
     id_table_t ids;
 } broker_t;
 
 typedef struct {
     slots_item_t head;
-    chain_t chain; /* of broker.held or broker.outbox; none without broker */
-    due_t due;
+    list_link_t chain; /* of broker.held or broker.outbox; none without broker */
+    deadline_t due;
     broker_t *broker; /* NULL: it is gone */
     uint64_t id;
     bool unwanted; /* cancel was called */
@@ -70,7 +70,7 @@ struct worker_session {
     frames_t frames;
     slots_t held;
     uint32_t replied; /* of those, waiting for room */
-    due_heap_t due;
+    deadlines_t due;
     offer_t *offers;
     uint32_t offer_count;
     broker_t **brokers;

@@ -65,8 +65,8 @@ worker_session_up(worker_session_t *self, uint32_t number, int64_t now_ms)
     if (!broker->readies)
         abort();
     link_up(&broker->link, number, now_ms);
-    chain_init(&broker->held);
-    chain_init(&broker->outbox);
+    list_init(&broker->held);
+    list_init(&broker->outbox);
     broker->ids.seed = weft_rng_next(&self->rng);
     broker->drain = self->draining ? DRAIN_DONE : DRAIN_NONE;
     self->brokers[self->broker_count++] = broker;
@@ -247,7 +247,7 @@ worker_session_destroy(worker_session_t **self_p)
     for (uint32_t i = 0; i < self->offer_count; i++)
         free(self->offers[i].descriptor);
     free(self->offers);
-    due_heap_fini(&self->due);
+    deadlines_fini(&self->due);
     slots_fini(&self->held);
     frames_fini(&self->frames);
     free(self);
@@ -290,9 +290,9 @@ int64_t
 worker_session_tick(worker_session_t *self, int64_t now_ms)
 {
     heartbeat_turn(&self->heartbeat, now_ms);
-    for (due_t *due; (due = due_heap_pop(&self->due, now_ms)) != NULL;) {
+    for (deadline_t *due; (due = deadlines_pop(&self->due, now_ms)) != NULL;) {
         self->stats.expired++;
-        worker_held_unwanted(self, CHAIN_ITEM(due, held_t, due));
+        worker_held_unwanted(self, LIST_ITEM(due, held_t, due));
     }
     const bool flush = now_ms >= self->flush_at;
     if (flush)
@@ -304,8 +304,8 @@ worker_session_tick(worker_session_t *self, int64_t now_ms)
         const int64_t at = s_tick_link(self, self->brokers[i], flush, now_ms);
         next = at < next ? at : next;
     }
-    if (due_heap_next(&self->due) < next)
-        next = due_heap_next(&self->due);
+    if (deadlines_next(&self->due) < next)
+        next = deadlines_next(&self->due);
     return self->flush_at < next ? self->flush_at : next;
 }
 
@@ -350,7 +350,7 @@ void
 worker_session_check(const worker_session_t *self)
 {
     uint32_t replied = 0, with_broker = 0, listed = 0, due = 0;
-    due_heap_check(&self->due);
+    deadlines_check(&self->due);
     for (uint32_t slot = 0; slot < self->held.made; slot++) {
         const held_t *held = slots_at(&self->held, slot);
         if (!held)
@@ -359,16 +359,16 @@ worker_session_check(const worker_session_t *self)
         replied += held->replied;
         due += held->due.place != 0;
         with_broker += held->broker != NULL;
-        s_require(chain_linked(&held->chain) == (held->broker != NULL));
+        s_require(list_linked(&held->chain) == (held->broker != NULL));
         s_require(!held->broker || (id_table_find(&held->broker->ids, held->id, &found) && found == slot));
     }
     s_require(replied == self->replied && due == self->due.count);
     for (uint32_t i = 0; i < self->broker_count; i++) {
         const broker_t *broker = self->brokers[i];
         uint32_t count = 0;
-        for (const chain_t *at = broker->held.next; at != &broker->held; at = at->next)
+        for (const list_link_t *at = broker->held.next; at != &broker->held; at = at->next)
             count++;
-        for (const chain_t *at = broker->outbox.next; at != &broker->outbox; at = at->next)
+        for (const list_link_t *at = broker->outbox.next; at != &broker->outbox; at = at->next)
             count++;
         s_require(count == broker->held_count && count == broker->ids.count);
         listed += count;

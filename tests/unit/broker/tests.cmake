@@ -3,7 +3,7 @@ foreach(part back broker_service dispatcher ending front loss routing watch)
     weft_unit(broker/${part} LAYERS wire LIBS weft_dispatcher
         SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/unit/broker/harness.c)
 endforeach()
-foreach(part answers backlog balancer copies deadlines methods peers registry slab table variant)
+foreach(part answers backlog balancer copies methods peers registry slab table variant)
     weft_unit(broker/${part} LAYERS wire LIBS weft_dispatcher)
 endforeach()
 weft_unit(broker/sockets LAYERS wire LIBS weft_dispatcher SOURCES ${CMAKE_SOURCE_DIR}/broker/sockets.c)

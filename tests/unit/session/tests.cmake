@@ -1,4 +1,3 @@
-weft_unit(session/due LAYERS session wire)
 weft_unit(session/slots LAYERS session wire)
 weft_unit(session/id_table LAYERS session wire)
 weft_unit(session/link LAYERS session wire)

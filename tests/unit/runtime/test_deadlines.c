@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <weft/clock.h>
 
-#include "broker/deadlines.h"
+#include "runtime/deadlines.h"
 
 enum { COUNT = 300 };
 
@@ -15,10 +15,10 @@ static void
 test_first_is_the_nearest(void **state)
 {
     (void) state;
-    deadlines_t heap;
+    deadlines_t heap = { 0 };
     deadline_t a = { 0 };
     deadline_t b = { 0 };
-    assert_true(deadlines_init(&heap, 2));
+    assert_true(deadlines_reserve(&heap, 2));
     assert_true(deadlines_next(&heap) == INT64_MAX);
     assert_null(deadlines_pop(&heap, INT64_MAX));
     assert_true(deadlines_at(&heap, &a) == INT64_MAX);
@@ -39,14 +39,15 @@ static void
 test_random_changes_agree_with_an_array(void **state)
 {
     (void) state;
-    deadlines_t heap;
+    deadlines_t heap = { 0 };
     deadline_t deadlines[COUNT] = { 0 };
     int64_t at[COUNT];
     weft_rng_t rng;
     weft_rng_seed(&rng, 5);
-    assert_true(deadlines_init(&heap, COUNT));
-    for (int i = 0; i < COUNT; i++)
+    for (int i = 0; i < COUNT; i++) {
         at[i] = INT64_MAX;
+        assert_true(deadlines_reserve(&heap, (uint32_t) i + 1));
+    }
     for (int step = 0; step < 20000; step++) {
         size_t i = weft_rng_below(&rng, COUNT);
         if (weft_rng_below(&rng, 3) == 0) {

@@ -2,8 +2,8 @@
  *
  * A link lives in the item; a list is a link of its own that stands before the first and behind the last. A
  * link of zeroes is in no list. */
-#ifndef WEFT_BROKER_LIST_H
-#define WEFT_BROKER_LIST_H
+#ifndef WEFT_RUNTIME_LIST_H
+#define WEFT_RUNTIME_LIST_H
 
 #include <assert.h>
 #include <stdbool.h>
@@ -68,6 +68,14 @@ list_remove(list_link_t *link)
     link->prev->next = link->next;
     link->next->prev = link->prev;
     link->prev = link->next = NULL;
+}
+
+/* Nothing when it is in no list. */
+static inline void
+list_discard(list_link_t *link)
+{
+    if (list_linked(link))
+        list_remove(link);
 }
 
 static inline list_link_t *

@@ -1,5 +1,5 @@
 /* deadlines - what falls due next: an indexed heap of points in time */
-#include "broker/deadlines.h"
+#include "runtime/deadlines.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ s_up(deadlines_t *self, uint32_t at, deadlines_entry_t entry)
 {
     while (at > 0) {
         uint32_t parent = (at - 1) / FAN_OUT;
-        if (self->entries[parent].at_us <= entry.at_us)
+        if (self->entries[parent].at <= entry.at)
             break;
         s_put(self, at, self->entries[parent]);
         at = parent;
@@ -36,9 +36,9 @@ s_down(deadlines_t *self, uint32_t at, deadlines_entry_t entry)
         uint32_t end = child + FAN_OUT < self->count ? child + FAN_OUT : self->count;
         uint32_t least = child;
         for (uint32_t i = child + 1; i < end; i++)
-            if (self->entries[i].at_us < self->entries[least].at_us)
+            if (self->entries[i].at < self->entries[least].at)
                 least = i;
-        if (entry.at_us <= self->entries[least].at_us)
+        if (entry.at <= self->entries[least].at)
             break;
         s_put(self, at, self->entries[least]);
         at = least;
@@ -50,20 +50,28 @@ s_down(deadlines_t *self, uint32_t at, deadlines_entry_t entry)
 static void
 s_settle(deadlines_t *self, uint32_t at, deadlines_entry_t entry)
 {
-    if (at > 0 && entry.at_us < self->entries[(at - 1) / FAN_OUT].at_us)
+    if (at > 0 && entry.at < self->entries[(at - 1) / FAN_OUT].at)
         s_up(self, at, entry);
     else
         s_down(self, at, entry);
 }
 
 bool
-deadlines_init(deadlines_t *self, uint32_t max)
+deadlines_reserve(deadlines_t *self, uint32_t max)
 {
     assert(max < UINT32_MAX / FAN_OUT);
-    self->entries = calloc(max, sizeof *self->entries);
-    self->count = 0;
-    self->max = max;
-    return self->entries != NULL;
+    if (max <= self->max)
+        return true;
+    uint32_t room = max / 2 > self->max
+                        ? max
+                        : self->max * 2; /* one by one costs O(1) each, all at once is exact */
+    room = room < max ? max : room;
+    deadlines_entry_t *entries = realloc(self->entries, room * sizeof *entries);
+    if (!entries)
+        return false;
+    self->entries = entries;
+    self->max = room;
+    return true;
 }
 
 void
@@ -75,9 +83,9 @@ deadlines_fini(deadlines_t *self)
 }
 
 void
-deadlines_set(deadlines_t *self, deadline_t *deadline, int64_t at_us)
+deadlines_set(deadlines_t *self, deadline_t *deadline, int64_t at)
 {
-    deadlines_entry_t entry = { at_us, deadline };
+    deadlines_entry_t entry = { at, deadline };
     if (deadline->place) {
         s_settle(self, deadline->place - 1, entry);
     } else {
@@ -100,9 +108,9 @@ deadlines_clear(deadlines_t *self, deadline_t *deadline)
 }
 
 deadline_t *
-deadlines_pop(deadlines_t *self, int64_t now_us)
+deadlines_pop(deadlines_t *self, int64_t now)
 {
-    if (deadlines_next(self) > now_us || self->count == 0)
+    if (deadlines_next(self) > now || self->count == 0)
         return NULL;
     deadline_t *deadline = self->entries[0].deadline;
     deadlines_clear(self, deadline);
@@ -117,7 +125,7 @@ deadlines_check(const deadlines_t *self)
     for (uint32_t i = 0; i < self->count; i++) {
         if (self->entries[i].deadline->place != i + 1)
             abort();
-        if (i > 0 && self->entries[i].at_us < self->entries[(i - 1) / FAN_OUT].at_us)
+        if (i > 0 && self->entries[i].at < self->entries[(i - 1) / FAN_OUT].at)
             abort();
     }
 }
