@@ -48,16 +48,22 @@ def eventually(condition, timeout=10.0, what="condition"):
         time.sleep(0.02)
 
 
+TAKEN = set()  # ports handed out before: whoever got one may not listen yet
+
+
 def free_port():
-    """A port that nobody has, below the range from which outgoing connections get theirs."""
+    """A port that nobody has or was promised, below the range from which outgoing connections get theirs."""
     while True:
         port = random.randint(15000, 32000)
+        if port in TAKEN:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
-                return port
             except OSError:
                 continue
+        TAKEN.add(port)
+        return port
 
 
 def _die_with_parent():
