@@ -1,6 +1,7 @@
 /* worker_broker - a worker's brokers: finding them, telling them, registering services with them */
 #include "session/worker_private.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 enum {
@@ -163,6 +164,7 @@ worker_session_offer(worker_session_t *self, weft_span_t service, weft_span_t de
         return WEFT_RESOURCE_EXHAUSTED;
     }
     memcpy(copy, descriptor.data, descriptor.size);
+    assert(self->offers); /* one was found, or added */
     offer_t *offer = &self->offers[at];
     memcpy(offer->service, service.data, service.size);
     offer->service[service.size] = '\0';

@@ -123,7 +123,7 @@ test_waiting_gains_a_level_per_step(void **state)
     old = s_add(&f, 1, 3, 100, 0);
     fresh = s_add(&f, 2, 0, 100, 2999999);
     assert_ptr_equal(s_next(&f, 2999999), fresh);
-    fresh = s_add(&f, 2, 0, 100, 2999999);
+    assert_non_null(s_add(&f, 2, 0, 100, 2999999));
     (void) backlog_next(&f.backlog, NULL, NULL, 3000000);
     assert_int_equal(old->level, 0); /* all three steps at once, none came between */
     backlog_check(&f.backlog);
@@ -144,7 +144,9 @@ test_lowest_is_not_starved(void **state)
         now_us += 10000;
         assert_non_null(s_add(&f, 2, 0, 100, now_us));
         assert_non_null(s_add(&f, 2, 0, 100, now_us));
-        served = s_next(&f, now_us) == low || s_next(&f, now_us) == low;
+        served = s_next(&f, now_us) == low;
+        if (!served)
+            served = s_next(&f, now_us) == low;
     }
     assert_true(served);
     assert_in_range(now_us, 3000000, 3100000);
@@ -249,7 +251,7 @@ test_random_changes_keep_the_counts(void **state)
     (void) state;
     fixture_t f;
     weft_rng_t rng;
-    request_t *waiting[COUNT];
+    request_t *waiting[COUNT] = { NULL };
     uint32_t count = 0;
     int64_t now_us = 0;
     weft_rng_seed(&rng, 9);

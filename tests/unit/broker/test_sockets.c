@@ -178,7 +178,7 @@ test_full_pipe_is_resource_exhausted_and_the_frame_stays(void **state)
     (void) state;
     fixture_t f;
     zmq_msg_t frame;
-    peer_t from;
+    peer_t from = { .side = FRONT };
     unsigned parts;
     s_setup(&f);
     assert_int_equal(zmq_msg_init(&frame), 0);

@@ -72,7 +72,7 @@ wire_try(wire_t *self, uint32_t link, weft_kind_t kind, weft_message_t *message)
 static inline weft_message_t
 wire_next(wire_t *self, uint32_t link, weft_kind_t kind)
 {
-    weft_message_t message;
+    weft_message_t message = { .id = 0 };
     assert_true(wire_try(self, link, kind, &message));
     assert_int_equal(message.kind, kind);
     return message;
