@@ -24,7 +24,7 @@ test_continues_a_sound_traceparent(void **state)
     assert_string_equal(trace.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
     assert_int_equal(strlen(trace.traceparent), 55);
     assert_memory_equal(trace.traceparent, PARENT, 36);
-    assert_memory_not_equal(trace.traceparent + 36, PARENT + 36, 16);
+    assert_memory_not_equal(trace.traceparent + 36, &PARENT[36], 16);
     assert_string_equal(trace.traceparent + 52, "-01");
     /* A later version may add fields behind. */
     trace_begin(&trace, WEFT_SPAN(""),
