@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include <weft/log.h>
+#include <weft/watch.h>
 
 struct catalog {
     catalog_row_t *rows; /* by name */
@@ -168,9 +169,10 @@ s_remove(catalog_t *self, uint32_t position)
 }
 
 static bool
-s_apply_service(catalog_t *self, weft_span_t event, weft_span_t name, int64_t now_ms)
+s_apply_service(catalog_t *self, const weft_watch_event_t *event, int64_t now_ms)
 {
-    weft_span_t descriptor = weft_mp_get(event, "descriptor");
+    weft_span_t name = event->name;
+    weft_span_t descriptor = event->descriptor;
     bool found;
     uint32_t position = s_position(self->rows, self->count, name, &found);
     catalog_row_t *row = found ? &self->rows[position] : NULL;
@@ -196,9 +198,9 @@ s_apply_service(catalog_t *self, weft_span_t event, weft_span_t name, int64_t no
                       WEFT_BYTES("version", service->descriptor->version),
                       WEFT_UINT("methods", service->descriptor->method_count));
     }
-    row->workers = (uint32_t) weft_mp_get_uint(event, "workers", 0);
-    row->capacity = (uint32_t) weft_mp_get_uint(event, "capacity", 0);
-    row->conflict = weft_mp_get_bool(event, "conflict", false);
+    row->workers = event->workers;
+    row->capacity = event->capacity;
+    row->conflict = event->conflict;
     row->listed = true;
     row->missing_at = 0;
     if (row->workers > 0) {
@@ -209,34 +211,23 @@ s_apply_service(catalog_t *self, weft_span_t event, weft_span_t name, int64_t no
     return true;
 }
 
-bool
-catalog_apply(catalog_t *self, weft_span_t event, int64_t now_ms)
+static void
+s_apply_synced(catalog_t *self, int64_t now_ms)
 {
-    weft_span_t kind = weft_mp_get_str(event, "event");
-    weft_span_t name = weft_mp_get_str(event, "name");
-    if (weft_span_equal(kind, WEFT_SPAN("synced"))) {
-        for (uint32_t i = 0; i < self->count; i++) {
-            catalog_row_t *row = &self->rows[i];
-            if (!row->listed && row->missing_at == 0) {
-                row->missing_at = now_ms;
-                row->workers = 0;
-                row->idle_at = row->idle_at ? row->idle_at : now_ms;
-            }
+    for (uint32_t i = 0; i < self->count; i++) {
+        catalog_row_t *row = &self->rows[i];
+        if (!row->listed && row->missing_at == 0) {
+            row->missing_at = now_ms;
+            row->workers = 0;
+            row->idle_at = row->idle_at ? row->idle_at : now_ms;
         }
-        self->synced = true;
-        return true;
     }
-    bool service = weft_span_equal(kind, WEFT_SPAN("service"));
-    if (!service && !weft_span_equal(kind, WEFT_SPAN("gone"))) {
-        return false; /* a later version's */
-    }
-    if (!weft_service_valid(name)) {
-        weft_log_warning("registry event without a valid service name", WEFT_BYTES("event", kind));
-        return false;
-    }
-    if (service) {
-        return s_apply_service(self, event, name, now_ms);
-    }
+    self->synced = true;
+}
+
+static bool
+s_apply_gone(catalog_t *self, weft_span_t name)
+{
     bool found;
     uint32_t position = s_position(self->rows, self->count, name, &found);
     if (found) {
@@ -244,6 +235,25 @@ catalog_apply(catalog_t *self, weft_span_t event, int64_t now_ms)
         s_remove(self, position);
     }
     return found;
+}
+
+bool
+catalog_apply(catalog_t *self, weft_span_t body, int64_t now_ms)
+{
+    weft_watch_event_t event;
+    if (!weft_watch_event_read(body, &event)) {
+        return false;
+    }
+    switch (event.kind) {
+    case WEFT_WATCH_SERVICE:
+        return s_apply_service(self, &event, now_ms);
+    case WEFT_WATCH_GONE:
+        return s_apply_gone(self, event.name);
+    case WEFT_WATCH_SYNCED:
+        s_apply_synced(self, now_ms);
+        return true;
+    }
+    return false;
 }
 
 void

@@ -1,44 +1,25 @@
 /* registry - follows the brokers' registry and gives each request an immutable snapshot of it */
 #include "gateway/registry.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include <weft/clock.h>
 #include <weft/log.h>
-
-#define WATCH_MS 3600000 /* a watch is opened anew each hour: a fresh listing heals whatever went wrong */
-#define BACKOFF_MIN_MS 50
-#define BACKOFF_MAX_MS 2000
-#define QUEUE_MAX 8192 /* events that wait; CATALOG_SERVICES_MAX twice */
-
-typedef struct event {
-    struct event *next;
-    weft_reply_t reply;
-} event_t;
+#include <weft/watch.h>
 
 struct registry {
-    weft_client_t *client;
     stats_t *stats;
-    catalog_t *catalog;
+    catalog_t *catalog; /* of the watch's thread, like all that is not atomic or under the lock */
     _Atomic(const snapshot_t *) current;
     _Atomic bool synced;
-    pthread_t thread;
-    bool started;
+    weft_watch_t *watch;
+    bool changed; /* since the last snapshot */
 
-    pthread_mutex_t lock; /* of all below */
-    pthread_cond_t changed;
-    event_t *first;
-    event_t **last;
-    uint32_t queued;
-    bool watching; /* on_reply has a final invocation to come */
-    bool overflow; /* an event found no room: the watch is opened anew */
-    bool stopping;
+    pthread_mutex_t lock; /* of readers */
     registry_reader_t *readers;
 
-    snapshot_t **retired; /* of the thread: published before, perhaps still held */
+    snapshot_t **retired; /* published before, perhaps still held */
     uint32_t retired_count;
 };
 
@@ -167,146 +148,34 @@ s_publish(registry_t *self)
     return true;
 }
 
-/* ---- the watch ---- */
+/* ---- the watch, on its thread ---- */
 
 static void
-s_on_reply(void *context, weft_reply_t *reply)
+s_on_listing(void *context)
 {
     registry_t *self = context;
-    event_t *event = NULL;
-    pthread_mutex_lock(&self->lock);
-    self->watching = self->watching && !reply->final;
-    if (reply->final || self->queued < QUEUE_MAX) {
-        event = malloc(sizeof *event);
-    }
-    if (event) {
-        event->next = NULL;
-        event->reply = *reply;
-        memset(reply, 0, sizeof *reply);
-        *self->last = event;
-        self->last = &event->next;
-        self->queued++;
-    } else {
-        self->overflow = true;
-    }
-    pthread_cond_signal(&self->changed);
-    pthread_mutex_unlock(&self->lock);
-}
-
-static bool
-s_open(registry_t *self, uint64_t *ticket)
-{
-    const weft_call_t call = { .service = WEFT_SPAN("weft.broker"),
-                               .method = WEFT_SPAN("watch"),
-                               .timeout_ms = WATCH_MS,
-                               .priority = WEFT_PRIORITY_DEFAULT };
-    pthread_mutex_lock(&self->lock);
-    self->watching = true;
-    self->overflow = false;
-    pthread_mutex_unlock(&self->lock);
-    weft_status_t status = weft_submit(self->client, &call, s_on_reply, self, ticket);
-    if (status != WEFT_OK) {
-        pthread_mutex_lock(&self->lock);
-        self->watching = false;
-        pthread_mutex_unlock(&self->lock);
-        weft_log_error("could not watch the registry", WEFT_STR("reason", weft_status_name(status)));
-        return false;
-    }
-    weft_metric_add(self->stats->watch_opened, 1);
     catalog_listing(self->catalog);
-    return true;
 }
 
-/* Waits for events or until `until_ms`; takes all that wait.  Once `leaving`, only the end of the watch ends
- * the wait. */
-static event_t *
-s_take(registry_t *self, int64_t until_ms, bool leaving, bool *stopping, bool *overflow, bool *watching)
-{
-    struct timespec until = { .tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000 };
-    pthread_mutex_lock(&self->lock);
-    int rc = 0;
-    while (!self->first && !(leaving ? !self->watching : self->stopping || self->overflow) &&
-           rc != ETIMEDOUT) {
-        rc = pthread_cond_timedwait(&self->changed, &self->lock, &until);
-    }
-    event_t *events = self->first;
-    self->first = NULL;
-    self->last = &self->first;
-    self->queued = 0;
-    *stopping = self->stopping;
-    *overflow = self->overflow;
-    *watching = self->watching;
-    self->overflow = false;
-    pthread_mutex_unlock(&self->lock);
-    return events;
-}
-
-/* Applies what came. */
 static void
-s_apply(registry_t *self, event_t *events, bool *changed, bool *progress)
-{
-    while (events) {
-        event_t *event = events;
-        events = event->next;
-        if (event->reply.final) {
-            weft_error_body_t error;
-            weft_error_body_read(event->reply.body, &error);
-            weft_log_info("the watch of the registry ended",
-                          WEFT_STR("status", weft_status_name(event->reply.status)),
-                          WEFT_BYTES("reason", error.message));
-        } else {
-            weft_metric_add(self->stats->watch_events, 1);
-            *changed = catalog_apply(self->catalog, event->reply.body, weft_mono_ms()) || *changed;
-            *progress = true;
-        }
-        weft_reply_fini(&event->reply);
-        free(event);
-    }
-}
-
-static void *
-s_run(void *context)
+s_on_event(void *context, weft_span_t event)
 {
     registry_t *self = context;
-    weft_rng_t rng;
-    weft_rng_seed(&rng, weft_random_u64());
-    int64_t backoff_ms = BACKOFF_MIN_MS;
-    int64_t open_at = weft_mono_ms();
-    uint64_t ticket = 0;
-    bool open = false;
-    bool stopping = false;
-    while (!stopping || open) {
-        int64_t now_ms = weft_mono_ms();
-        if (!open && now_ms >= open_at) {
-            open = s_open(self, &ticket);
-            open_at = now_ms + backoff_ms;
-        }
-        bool leaving = open && stopping;
-        bool overflow;
-        bool watching;
-        bool changed = false;
-        bool progress = false;
-        int64_t until_ms = !open && open_at < now_ms + 1000 ? open_at : now_ms + 1000;
-        event_t *events = s_take(self, until_ms, leaving, &stopping, &overflow, &watching);
-        s_apply(self, events, &changed, &progress);
-        if (open && !watching) {
-            open = false;
-            /* Full jitter: gateways that lost one broker do not come back to the next in step. */
-            open_at = weft_mono_ms() + (int64_t) weft_rng_below(&rng, (uint64_t) backoff_ms + 1);
-            backoff_ms = backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff_ms * 2;
-        } else if (open && (overflow || (stopping && !leaving))) {
-            weft_cancel(self->client, ticket); /* its final reply follows */
-        } else if (open && progress) {
-            backoff_ms = BACKOFF_MIN_MS;
-        }
-        changed = catalog_expire(self->catalog, weft_mono_ms()) || changed;
-        if (changed) {
-            (void) s_publish(self);
-        } else if (self->retired_count > 0) {
-            s_reclaim(self);
-        }
+    self->changed = catalog_apply(self->catalog, event, weft_mono_ms()) || self->changed;
+}
+
+/* One snapshot for a run of events. */
+static void
+s_on_pause(void *context, int64_t now_ms)
+{
+    registry_t *self = context;
+    bool changed = catalog_expire(self->catalog, now_ms) || self->changed;
+    self->changed = false;
+    if (changed) {
+        (void) s_publish(self);
+    } else if (self->retired_count > 0) {
+        s_reclaim(self);
     }
-    return NULL;
 }
 
 registry_t *
@@ -316,20 +185,20 @@ registry_new(weft_client_t *client, stats_t *stats)
     if (!self) {
         return NULL;
     }
-    self->client = client;
     self->stats = stats;
-    self->last = &self->first;
     pthread_mutex_init(&self->lock, NULL);
-    pthread_condattr_t clock;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&self->changed, &clock);
-    pthread_condattr_destroy(&clock);
     self->catalog = catalog_new();
     if (self->catalog && s_publish(self)) {
-        self->started = pthread_create(&self->thread, NULL, s_run, self) == 0;
+        const weft_watch_config_t config = { .client = client,
+                                             .context = self,
+                                             .on_listing = s_on_listing,
+                                             .on_event = s_on_event,
+                                             .on_pause = s_on_pause,
+                                             .opened = stats->watch_opened,
+                                             .events = stats->watch_events };
+        self->watch = weft_watch_new(&config);
     }
-    if (!self->started) {
+    if (!self->watch) {
         weft_log_error("could not start following the registry");
         registry_destroy(&self);
     }
@@ -343,19 +212,12 @@ registry_destroy(registry_t **self_p)
     if (!self) {
         return;
     }
-    if (self->started) {
-        pthread_mutex_lock(&self->lock);
-        self->stopping = true;
-        pthread_cond_signal(&self->changed);
-        pthread_mutex_unlock(&self->lock);
-        pthread_join(self->thread, NULL);
-    }
+    weft_watch_destroy(&self->watch);
     s_reclaim(self);
     free(self->retired);
     snapshot_t *current = (snapshot_t *) (uintptr_t) atomic_load(&self->current);
     snapshot_destroy(&current);
     catalog_destroy(&self->catalog);
-    pthread_cond_destroy(&self->changed);
     pthread_mutex_destroy(&self->lock);
     free(self);
     *self_p = NULL;

@@ -6,7 +6,9 @@
  *   stream    five PARTIALs and an OK;            many     2,000 of them and an OK
  *   flood     9 MiB of PARTIALs and an OK
  *   twice     two REPLYs;                         garbage  bytes that are no message, then OK
- *   hold      nothing until its CANCEL: CANCELLED */
+ *   hold      nothing until its CANCEL: CANCELLED
+ *   watch     as weft.broker's: one service ("alpha", 3 workers) and `synced`, then nothing until its CANCEL;
+ * while `watch_ends` only a `synced` and its end; `watch_flood` as many events of "alpha" and no more */
 #ifndef WEFT_SCRIPTED_BROKER_H
 #define WEFT_SCRIPTED_BROKER_H
 
@@ -27,6 +29,8 @@ typedef struct {
     _Atomic bool stop;
     _Atomic unsigned requests, cancels, byes, pings;
     _Atomic bool mute; /* not even PONGs */
+    _Atomic bool watch_ends;
+    _Atomic unsigned watch_flood;
 } scripted_broker_t;
 
 static inline void
@@ -56,6 +60,35 @@ s_script_error(scripted_broker_t *self, uint64_t id, weft_status_t status, const
     s_script_send(self, &(weft_message_t){
                             .kind = WEFT_REPLY, .id = id, .status = status, .body = weft_buf_span(&body) });
     weft_buf_fini(&body);
+}
+
+static inline void
+s_script_watch(scripted_broker_t *self, uint64_t id)
+{
+    static const char alpha[] = "\x84\xa5"
+                                "event\xa7service\xa4name\xa5"
+                                "alpha\xa7workers\x03\xaa"
+                                "descriptor\x80";
+    static const char synced[] = "\x82\xa5"
+                                 "event\xa6synced\xa5"
+                                 "epoch\x07";
+    weft_message_t partial = { .kind = WEFT_PARTIAL, .id = id, .body = { alpha, sizeof alpha - 1 } };
+    unsigned flood = atomic_exchange(&self->watch_flood, 0);
+    for (unsigned i = 0; i < flood; i++) {
+        s_script_send(self, &partial);
+    }
+    if (flood > 0) {
+        return;
+    }
+    bool ends = atomic_load(&self->watch_ends);
+    if (!ends) {
+        s_script_send(self, &partial);
+    }
+    partial.body = (weft_span_t){ synced, sizeof synced - 1 };
+    s_script_send(self, &partial);
+    if (ends) {
+        s_script_error(self, id, WEFT_UNAVAILABLE, "leaving", false);
+    }
 }
 
 static inline void
@@ -89,6 +122,8 @@ s_script_request(scripted_broker_t *self, const weft_message_t *request)
         listener_reply(&self->listener, "\x93\x01\xff no message", 14);
         listener_reply(&self->listener, "", 0);
         s_script_send(self, &reply);
+    } else if (weft_span_equal(request->method, WEFT_SPAN("watch"))) {
+        s_script_watch(self, request->id);
     } else if (weft_span_equal(request->method, WEFT_SPAN("echo"))) {
         s_script_send(self, &reply);
     }

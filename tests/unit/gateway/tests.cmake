@@ -8,11 +8,12 @@ weft_unit(gateway/params LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/pa
 weft_unit(gateway/waiter LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/waiter.c)
 weft_unit(gateway/catalog LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/catalog.c
     ${CMAKE_SOURCE_DIR}/gateway/route.c ${CMAKE_SOURCE_DIR}/gateway/path.c ${CMAKE_SOURCE_DIR}/gateway/stats.c
-    ${CMAKE_SOURCE_DIR}/gateway/guard.c)
+    ${CMAKE_SOURCE_DIR}/gateway/guard.c ${CMAKE_SOURCE_DIR}/proto/client/watch_event.c)
 weft_unit(gateway/accept LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/accept.c)
 weft_unit(gateway/settings LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/settings.c)
 weft_unit(gateway/registry LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/registry.c
     ${CMAKE_SOURCE_DIR}/gateway/catalog.c ${CMAKE_SOURCE_DIR}/gateway/route.c ${CMAKE_SOURCE_DIR}/gateway/path.c
-    ${CMAKE_SOURCE_DIR}/gateway/stats.c ${CMAKE_SOURCE_DIR}/gateway/guard.c)
+    ${CMAKE_SOURCE_DIR}/gateway/stats.c ${CMAKE_SOURCE_DIR}/gateway/guard.c
+    ${CMAKE_SOURCE_DIR}/proto/client/watch.c ${CMAKE_SOURCE_DIR}/proto/client/watch_event.c)
 weft_unit(gateway/slot LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/slot.c ${CMAKE_SOURCE_DIR}/gateway/waiter.c)
 weft_unit(gateway/load LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/load.c)
