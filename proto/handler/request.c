@@ -197,6 +197,41 @@ weft_request_method(const weft_request_t *self)
     return self->message.method;
 }
 
+/* ---- of a job ---- */
+
+/* A decimal number of the meta; 0 where there is none or it is none. */
+static int64_t
+s_meta_number(const weft_request_t *self, const char *key, int64_t max)
+{
+    weft_span_t text = weft_request_meta(self, key);
+    char digits[24];
+    int64_t number;
+    if (text.size == 0 || text.size >= sizeof digits || memchr(text.data, '\0', text.size))
+        return 0;
+    memcpy(digits, text.data, text.size);
+    digits[text.size] = '\0';
+    return weft_parse_int(digits, 1, max, &number) ? number : 0;
+}
+
+weft_span_t
+weft_job_id(const weft_request_t *self)
+{
+    bool is_job = s_meta_number(self, "job.id", INT64_MAX) > 0 && weft_job_fence(self) > 0;
+    return is_job ? weft_request_meta(self, "job.id") : (weft_span_t){ NULL, 0 };
+}
+
+uint32_t
+weft_job_attempt(const weft_request_t *self)
+{
+    return (uint32_t) s_meta_number(self, "job.attempt", UINT32_MAX);
+}
+
+int64_t
+weft_job_fence(const weft_request_t *self)
+{
+    return s_meta_number(self, "job.fence", INT32_MAX);
+}
+
 weft_pg_t *
 weft_db(weft_request_t *self)
 {
@@ -353,11 +388,10 @@ s_partial_room(weft_request_t *self)
     return WEFT_OK;
 }
 
-weft_status_t
-weft_partial(weft_request_t *self)
+/* Sends what `result` holds. */
+static weft_status_t
+s_send_partial(weft_request_t *self)
 {
-    if (!self->method->row->streaming)
-        return weft_fail(self, WEFT_INTERNAL, "method %s is not declared as streaming", self->method->name);
     if (!request_result_ok(self))
         return self->fail_code;
     if (weft_cancelled(self))
@@ -386,6 +420,26 @@ weft_partial(weft_request_t *self)
         (void) weft_fail(self, status, "%s",
                          status == WEFT_CANCELLED ? "cancelled" : "the receiver reads too slowly");
     return status;
+}
+
+weft_status_t
+weft_partial(weft_request_t *self)
+{
+    if (!self->method->row->streaming)
+        return weft_fail(self, WEFT_INTERNAL, "method %s is not declared as streaming", self->method->name);
+    return s_send_partial(self);
+}
+
+weft_status_t
+weft_progress(weft_request_t *self)
+{
+    if (self->method->row->streaming || weft_job_id(self).data)
+        return s_send_partial(self);
+    /* Somebody waits for the reply and expects nothing before it. */
+    if (!request_result_ok(self))
+        return self->fail_code;
+    weft_buf_reset(&self->result);
+    return weft_cancelled(self) ? weft_fail(self, WEFT_CANCELLED, "cancelled") : WEFT_OK;
 }
 
 zmq_msg_t *

@@ -7,6 +7,8 @@
 #include <weft/clock.h>
 #include <weft/json.h>
 
+#include "wire/job_options.h"
+
 #define SCHEMA_WHY_MAX 320 /* bytes of a schema compiler's reason */
 
 static uint32_t
@@ -87,7 +89,7 @@ s_pack_method(msgpack_packer *pk, weft_buf_t *out, const weft_method_t *row, cha
 {
     uint32_t keys = 1u + (row->summary != NULL) + (row->input != NULL) + (row->output != NULL) +
                     (row->http != NULL) + (row->scope != NULL) + row->idempotent + (row->timeout_ms != 0) +
-                    row->streaming;
+                    row->streaming + job_options_given(&row->job);
     msgpack_pack_map(pk, keys);
     weft_pack_text(pk, "name");
     weft_pack_text(pk, row->name);
@@ -104,6 +106,10 @@ s_pack_method(msgpack_packer *pk, weft_buf_t *out, const weft_method_t *row, cha
         msgpack_pack_uint32(pk, row->timeout_ms);
     }
     s_pack_flag(pk, "streaming", row->streaming);
+    if (job_options_given(&row->job)) {
+        weft_pack_text(pk, "job");
+        (void) job_options_write(out, &row->job); /* `failed` is looked at later */
+    }
     return true;
 }
 

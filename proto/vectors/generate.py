@@ -464,6 +464,27 @@ descriptor("idempotent as 1", method(idempotent=1), "methods[0].idempotent: must
 descriptor("streaming as nil", method(streaming=None), "methods[0].streaming: must be a boolean")
 for name, thing in (("0", 0), ("a day and 1 ms", 86400001), ("negative", -1), ("float", 1.5)):
     descriptor("timeout " + name, method(timeout_ms=thing), "methods[0].timeout_ms: must be an integer from 1 to 86400000")
+descriptor("job, all of it", method(job={
+    "max_attempts": 1000, "timeout_ms": 86400000, "backoff_ms": 1, "backoff_max_ms": 86400000, "keep_ms": 7776000000,
+    "concurrency": 65535, "final": ["NOT_FOUND", "ABORTED", "NOT_FOUND"]}))
+descriptor("job, empty", method(job={}))
+descriptor("job, no code is final", method(job={"final": []}))
+descriptor("job, unknown keys", method(job={"colour": "blue"}))
+descriptor("job as array", method(job=[]), "methods[0].job: must be a map")
+descriptor("job with a key twice", b"\x84" + pack(base(methods=...))[1:] + b"\xa7methods\x91\x82\xa4name\xa3get\xa3job\x82" +
+           2 * (pack("timeout_ms") + b"\x01"), "methods[0].job.timeout_ms: given twice")
+for key, most in (("max_attempts", 1000), ("timeout_ms", 86400000), ("backoff_ms", 86400000), ("backoff_max_ms", 86400000),
+                  ("keep_ms", 7776000000), ("concurrency", 65535)):
+    for name, thing in (("0", 0), ("beyond", most + 1), ("negative", -1), ("str", "1"), ("nil", None)):
+        descriptor("job, %s %s" % (key, name), method(job={key: thing}),
+                   "methods[0].job.%s: must be an integer from 1 to %d" % (key, most))
+descriptor("job, backoff_max_ms below backoff_ms", method(job={"backoff_ms": 11, "backoff_max_ms": 10}),
+           "methods[0].job.backoff_max_ms: must not be below backoff_ms")
+descriptor("job, final as str", method(job={"final": "ABORTED"}), "methods[0].job.final: must be an array of code names")
+descriptor("job, 33 final codes", method(job={"final": 33 * ["ABORTED"]}), "methods[0].job.final: more than 32 codes")
+for name, thing in (("number", 5), ("OK", "OK"), ("lower case", "not_found"), ("unknown", "GONE"), ("empty", "")):
+    descriptor("job, final " + name, method(job={"final": [thing]}),
+               "methods[0].job.final: must name codes of errors, such as NOT_FOUND")
 descriptor("http as str", method(http="GET /v1/n"), "methods[0].http: must be an array of str")
 descriptor("nine bindings", method(http=["GET /v1/n/%d" % i for i in range(9)]), "methods[0].http: more than 8 bindings")
 for name, text, rule in (

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "wire/http_binding.h"
+#include "wire/job_options.h"
 
 enum { INSTANCE_MAX = 64, SCOPE_MAX = 128 };
 
@@ -94,6 +95,14 @@ s_take_timeout(const place_t *place, weft_span_t value, uint32_t *timeout_ms)
 }
 
 static bool
+s_take_job(const place_t *place, weft_span_t value, weft_job_options_t *job)
+{
+    char field[64], rule[128];
+    return job_options_parse(value, job, field, sizeof field, rule, sizeof rule) ||
+           s_refuse(place, field, "%s", rule);
+}
+
+static bool
 s_take_bindings(place_t *place, weft_span_t value, weft_descriptor_method_t *method)
 {
     weft_mp_t cursor = weft_mp(value);
@@ -133,12 +142,13 @@ typedef enum {
     KEY_IDEMPOTENT,
     KEY_TIMEOUT,
     KEY_STREAMING,
+    KEY_JOB,
     KEY_OTHER
 } descriptor_key_t;
 
-static const char *const KEYS[KEY_OTHER] = { "name",    "version",    "instance",   "summary",
-                                             "methods", "input",      "output",     "http",
-                                             "scope",   "idempotent", "timeout_ms", "streaming" };
+static const char *const KEYS[KEY_OTHER] = { "name",       "version",   "instance", "summary", "methods",
+                                             "input",      "output",    "http",     "scope",   "idempotent",
+                                             "timeout_ms", "streaming", "job" };
 
 static descriptor_key_t
 s_key(weft_span_t text)
@@ -202,6 +212,8 @@ s_take_method_key(place_t *place, descriptor_key_t key, weft_span_t value, void 
         return s_take_timeout(place, value, &method->timeout_ms);
     case KEY_STREAMING:
         return s_take_bool(place, "streaming", value, &method->streaming);
+    case KEY_JOB:
+        return s_take_job(place, value, &method->job);
     case KEY_VERSION: /* no keys of a method: the users' */
     case KEY_INSTANCE:
     case KEY_METHODS:
@@ -271,6 +283,7 @@ s_take_service_key(place_t *place, descriptor_key_t key, weft_span_t value, void
     case KEY_IDEMPOTENT:
     case KEY_TIMEOUT:
     case KEY_STREAMING:
+    case KEY_JOB:
     case KEY_OTHER:
         return true;
     }

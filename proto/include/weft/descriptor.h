@@ -18,6 +18,26 @@ typedef struct {
     weft_span_t path; /* begins with /v1/, segments literal or {name} */
 } weft_http_binding_t;
 
+#define WEFT_JOB_ATTEMPTS_MAX 1000
+#define WEFT_JOB_KEEP_MAX_MS 7776000000ull /* 90 days */
+
+/* How calls of a method that wait in the queue are made: key `job` of its row (handlers/jobs/README.md).  0:
+ * not said, the jobs service has defaults.  A job may ask for another max_attempts, timeout_ms and keep_ms.
+ */
+typedef struct {
+    uint32_t max_attempts;   /* 1 to WEFT_JOB_ATTEMPTS_MAX */
+    uint32_t timeout_ms;     /* of one attempt, up to WEFT_TTL_MAX_MS */
+    uint32_t backoff_ms;     /* before the second attempt, doubled for each later one; up to a day */
+    uint32_t backoff_max_ms; /* and no longer than this; not below backoff_ms */
+    uint64_t keep_ms;        /* how long what became of a job can be read, up to WEFT_JOB_KEEP_MAX_MS */
+    uint32_t concurrency;    /* jobs that run at once, up to WEFT_CAPACITY_MAX */
+    uint32_t final_codes;    /* WEFT_CODE(...) | ...: errors that are not tried again; WEFT_FINAL_NONE */
+} weft_job_options_t;
+/* A set of status codes as bits. */
+#define WEFT_CODE(status) (1u << (status))
+/* No error is final (an empty list; bit 0 stands for no error). */
+#define WEFT_FINAL_NONE WEFT_CODE(WEFT_OK)
+
 typedef struct {
     weft_span_t name;
     weft_span_t summary;
@@ -29,6 +49,7 @@ typedef struct {
     uint32_t timeout_ms; /* 0: not said */
     bool idempotent;
     bool streaming;
+    weft_job_options_t job;
 } weft_descriptor_method_t;
 
 /* A parsed descriptor; owns a copy of the encoded bytes, to which its spans point. */
@@ -43,7 +64,7 @@ typedef struct {
 
 /* Checks and copies an encoded descriptor: required keys, types, names, versions, duplicate methods, HTTP
  * bindings (verbs, templates, under /v1/, not reserved: /v1/call /v1/jobs /v1/schedules /v1/services; no two
- * that match the same requests).
+ * that match the same requests), options of jobs.
  * Unknown keys are allowed and kept.  Schemas are only checked to be maps or booleans: weft_schema_new
  * compiles them. NULL with a text naming field and rule in `why` (of `why_size` bytes).  Caller destroys. */
 weft_descriptor_t *weft_descriptor_new(weft_span_t bytes, char *why, size_t why_size);

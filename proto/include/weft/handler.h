@@ -5,6 +5,7 @@
 #include <msgpack.h>
 
 #include <weft/config.h>
+#include <weft/descriptor.h>
 #include <weft/log.h>
 #include <weft/metrics.h>
 #include <weft/mp.h>
@@ -35,6 +36,7 @@ typedef struct {
     bool idempotent;     /* may be executed twice: broker and clients may then retry it */
     bool streaming;      /* replies with partials */
     bool async;          /* run() returns WEFT_OK without a result; weft_request_keep + weft_reply_* later */
+    weft_job_options_t job; /* how its calls are made that wait in the queue: attempts, time, back-off */
 } weft_method_t;
 
 typedef struct {
@@ -71,6 +73,11 @@ weft_span_t weft_input(const weft_request_t *self);
 /* A value of the request's meta ("tenant", "auth.sub", "traceparent"); {NULL, 0} when absent. */
 weft_span_t weft_request_meta(const weft_request_t *self, const char *key);
 weft_span_t weft_request_method(const weft_request_t *self);
+/* When the queue calls (handlers/jobs): the job's id as decimal text, which attempt this is (from 1) and its
+ * fence.  {NULL, 0}, 0 and 0 when it is an ordinary call, of somebody who waits. */
+weft_span_t weft_job_id(const weft_request_t *self);
+uint32_t weft_job_attempt(const weft_request_t *self);
+int64_t weft_job_fence(const weft_request_t *self);
 /* Milliseconds until the caller stops waiting; 0 when past. */
 int64_t weft_remaining_ms(const weft_request_t *self);
 /* True once the caller cancelled, hung up, or the deadline passed: look now and then in long work.  Any
@@ -100,6 +107,13 @@ void weft_fail_details(weft_request_t *self, weft_span_t details);
  * WEFT_RESOURCE_EXHAUSTED when nothing moved for 5 s, WEFT_INTERNAL (weft_fail is set) when the method is not
  * declared as streaming or what was packed is no value or too large. */
 weft_status_t weft_partial(weft_request_t *self) WEFT_MUST_CHECK;
+
+/* Tells how far it has come: packed as a partial is, any value, {"done": 3, "total": 10} for one.  For a job
+ * it becomes the job's `progress` (the last one counts), also when the method is not declared as streaming;
+ * for a caller of a streaming method it is a partial like any other; any other caller waits for the reply
+ * alone, and what was packed is dropped.  So a method need not know who calls.  Returns what weft_partial
+ * returns. */
+weft_status_t weft_progress(weft_request_t *self) WEFT_MUST_CHECK;
 
 /* Asynchronous methods (async in the table): keep the request beyond run(), and answer it once, from any
  * thread, with weft_result or weft_fail and then weft_request_finish, which frees it.  What run() returns is

@@ -66,6 +66,21 @@ weft_status_t weft_pg_transaction(weft_request_t *request, weft_run_t body, void
  * hundred at a time. */
 weft_status_t weft_pg_once(weft_request_t *request, weft_run_t body, void *app);
 
+#define WEFT_JOB_RESULT_MAX 1048576u /* bytes of a job's result */
+
+/* For a method whose calls may wait in the queue, in the database that the queue is in: runs `body` as
+ * weft_pg_transaction does, and when the request is a job's attempt, the job succeeds in the same
+ * transaction, with the result and meta that `body` leaves: its rows, the completion and the stored result
+ * are committed together, or nothing is.  For an ordinary call it is weft_pg_transaction, so one method
+ * serves both. An attempt whose fence is old (the job was given to another one meanwhile, or ended) is rolled
+ * back: ABORTED; but where this very attempt is complete already, since the request came twice or the
+ * connection broke during COMMIT, what was stored is the reply again.  FAILED_PRECONDITION: the database is
+ * not the queue's: use weft_pg_once there, since a job's idempotency key is its own.  OUT_OF_RANGE: a result
+ * larger than WEFT_JOB_RESULT_MAX.  In other languages: SELECT weft_job_complete(job, fence, result,
+ * result_meta), see handlers/jobs/README.md.  `body` must be repeatable, and is run again after a COMMIT with
+ * unknown end. */
+weft_status_t weft_job_complete(weft_request_t *request, weft_run_t body, void *app);
+
 /* Applies the files NNNN_name.sql of `folder` that are not applied yet, in order, each in a transaction,
  * under an advisory lock, so that several replicas may start together; weft_migrations has a row of service,
  * number, name and checksum of each.  The SDK's own table (of weft_pg_once) comes first.  `folder` NULL: only
