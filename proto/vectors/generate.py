@@ -509,6 +509,15 @@ for name, text, rule in (
         ("parameter twice", "GET /v1/n/{id}/x/{id}", "parameter named twice"),
         ("path of 256 bytes", "GET /v1/" + "n" * 252, "path longer than 255 bytes")):
     descriptor("binding: " + name, method(http=[text]), "methods[0].http[0]: " + rule)
+descriptor("jobs binds /v1/jobs and /v1/schedules", base(name="jobs", methods=[
+    {"name": "a", "http": ["POST /v1/jobs", "PUT /v1/schedules/{name}", "GET /v1/jobs/{id}/events", "GET /v1/n"]}]))
+descriptor("jobs binds its own, its name stands last", {**base(name=..., methods=[{"name": "a", "http": ["GET /v1/jobs/{id}"]}]),
+                                                        "name": "jobs"})
+descriptor("jobs binds what is the gateway's", base(name="jobs", methods=[{"name": "a", "http": ["GET /v1/jobs", "GET /v1/services"]}]),
+           "methods[0].http[1]: path is reserved")
+for text in ("jobs2", "job", "my.jobs", "schedules"):
+    descriptor(text + " binds what is of jobs", base(name=text, methods=[{"name": "a"}, {"name": "b", "http": ["GET /v1/schedules/x"]}]),
+               "methods[1].http[0]: path is reserved")
 descriptor("second binding is wrong", method(http=["GET /v1/n", "x"]),
            "methods[0].http[1]: must be a verb, one space and a path")
 descriptor("two bindings that match the same requests",

@@ -364,6 +364,22 @@ s_check_bindings_differ(const place_t *place, const weft_descriptor_t *self)
     return differ;
 }
 
+/* When the service's name is known, wherever it stands in the map. */
+static bool
+s_check_reserved(place_t *place, const weft_descriptor_t *self)
+{
+    for (uint32_t i = 0; i < self->method_count; i++) {
+        for (uint32_t j = 0; j < self->methods[i].http_count; j++) {
+            if (http_binding_reserved(&self->methods[i].http[j], self->name)) {
+                place->method = (int) i;
+                place->binding = (int) j;
+                return s_refuse(place, "http", "path is reserved");
+            }
+        }
+    }
+    return true;
+}
+
 /* ---- public ----------------------------------------------------------------------------------------- */
 
 static bool
@@ -382,7 +398,8 @@ s_parse(place_t *place, descriptor_t *self)
         if (!(seen & 1u << REQUIRED[i]))
             return s_refuse(place, KEYS[REQUIRED[i]], "is required");
     }
-    return s_index_methods(place, self) && s_check_bindings_differ(place, public);
+    return s_check_reserved(place, public) && s_index_methods(place, self) &&
+           s_check_bindings_differ(place, public);
 }
 
 weft_descriptor_t *

@@ -1,9 +1,14 @@
 /* http_binding - checks and compares the HTTP routes of a descriptor */
 #include "wire/http_binding.h"
 
+static const char ROOT[] = "/v1/";
+#define ROOT_SIZE (sizeof ROOT - 1)
 static const char *const VERBS[] = { "GET", "POST", "PUT", "PATCH", "DELETE" };
-/* What the gateway serves itself. */
-static const char *const RESERVED[] = { "call", "jobs", "schedules", "services" };
+/* First segments that not every service may bind.  No owner: the gateway serves them itself. */
+static const struct {
+    const char *segment;
+    const char *owner;
+} RESERVED[] = { { "call", NULL }, { "jobs", "jobs" }, { "schedules", "jobs" }, { "services", NULL } };
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
@@ -88,13 +93,11 @@ s_is_repeated(weft_span_t path, weft_span_t parameter)
 static const char *
 s_check_path(weft_span_t path)
 {
-    static const char ROOT[] = "/v1/";
-    const size_t root_size = sizeof ROOT - 1;
     if (path.size > HTTP_BINDING_PATH_MAX)
         return "path longer than 255 bytes";
-    if (path.size <= root_size || memcmp(path.data, ROOT, root_size) != 0)
+    if (path.size <= ROOT_SIZE || memcmp(path.data, ROOT, ROOT_SIZE) != 0)
         return "path must be under /v1/";
-    const weft_span_t below = { path.data + root_size, path.size - root_size };
+    const weft_span_t below = { path.data + ROOT_SIZE, path.size - ROOT_SIZE };
     weft_span_t rest = below, segment;
     while (s_next_segment(&rest, &segment)) {
         bool first = segment.data == below.data;
@@ -107,8 +110,6 @@ s_check_path(weft_span_t path)
                 return "parameter named twice";
         } else if (!s_is_literal(segment)) {
             return "not a valid path segment";
-        } else if (first && s_is_one_of(segment, RESERVED, COUNT(RESERVED))) {
-            return "path is reserved";
         }
     }
     return NULL;
@@ -130,6 +131,19 @@ http_binding_parse(weft_span_t text, weft_http_binding_t *binding)
     binding->verb = verb;
     binding->path = path;
     return NULL;
+}
+
+bool
+http_binding_reserved(const weft_http_binding_t *binding, weft_span_t service)
+{
+    weft_span_t rest = { binding->path.data + ROOT_SIZE, binding->path.size - ROOT_SIZE }, first;
+    if (!s_next_segment(&rest, &first))
+        return false;
+    for (size_t i = 0; i < COUNT(RESERVED); i++) {
+        if (weft_span_equal(first, weft_span(RESERVED[i].segment)))
+            return !RESERVED[i].owner || !weft_span_equal(service, weft_span(RESERVED[i].owner));
+    }
+    return false;
 }
 
 static int

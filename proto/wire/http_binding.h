@@ -10,6 +10,9 @@
  * the rule that was broken (static text). */
 const char *http_binding_parse(weft_span_t text, weft_http_binding_t *binding);
 
+/* Whether a parsed binding lies where only the gateway itself, or another service than `service`, may be. */
+bool http_binding_reserved(const weft_http_binding_t *binding, weft_span_t service);
+
 /* Orders parsed bindings so that those that match the same requests are equal: parameter names do not count.
  */
 int http_binding_compare(const weft_http_binding_t *a, const weft_http_binding_t *b);

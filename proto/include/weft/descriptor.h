@@ -63,10 +63,10 @@ typedef struct {
 } weft_descriptor_t;
 
 /* Checks and copies an encoded descriptor: required keys, types, names, versions, duplicate methods, HTTP
- * bindings (verbs, templates, under /v1/, not reserved: /v1/call /v1/jobs /v1/schedules /v1/services; no two
- * that match the same requests), options of jobs.
- * Unknown keys are allowed and kept.  Schemas are only checked to be maps or booleans: weft_schema_new
- * compiles them. NULL with a text naming field and rule in `why` (of `why_size` bytes).  Caller destroys. */
+ * bindings (verbs, templates, under /v1/, not reserved: /v1/call /v1/services, and /v1/jobs /v1/schedules but
+ * for the service `jobs`; no two that match the same requests), options of jobs. Unknown keys are allowed and
+ * kept.  Schemas are only checked to be maps or booleans: weft_schema_new compiles them. NULL with a text
+ * naming field and rule in `why` (of `why_size` bytes).  Caller destroys. */
 weft_descriptor_t *weft_descriptor_new(weft_span_t bytes, char *why, size_t why_size);
 void weft_descriptor_destroy(weft_descriptor_t **self_p);
 

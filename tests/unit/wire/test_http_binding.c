@@ -40,18 +40,54 @@ test_parse_leaves_the_binding_untouched_when_it_refuses(void **state)
 {
     (void) state;
     weft_http_binding_t binding = { WEFT_SPAN("kept"), WEFT_SPAN("kept") };
-    assert_non_null(http_binding_parse(WEFT_SPAN("GET /v1/jobs"), &binding));
+    assert_non_null(http_binding_parse(WEFT_SPAN("GET /v1/jobs/"), &binding));
     assert_non_null(http_binding_parse((weft_span_t){ NULL, 0 }, &binding));
     assert_true(weft_span_equal(binding.verb, WEFT_SPAN("kept")));
+}
+
+static bool
+s_reserved(const char *text, const char *service)
+{
+    weft_http_binding_t binding = s_parse(text);
+    return http_binding_reserved(&binding, weft_span(service));
+}
+
+static void
+test_what_the_gateway_serves_is_reserved_for_all(void **state)
+{
+    (void) state;
+    static const char *const OWN[] = { "GET /v1/call", "POST /v1/call/{x}", "GET /v1/services",
+                                       "GET /v1/services/a/b" };
+    for (size_t i = 0; i < sizeof OWN / sizeof OWN[0]; i++) {
+        assert_true(s_reserved(OWN[i], "notes"));
+        assert_true(s_reserved(OWN[i], "call"));
+        assert_true(s_reserved(OWN[i], "jobs"));
+    }
+}
+
+static void
+test_paths_of_jobs_are_for_jobs(void **state)
+{
+    (void) state;
+    static const char *const THEIRS[] = { "GET /v1/jobs", "POST /v1/jobs/{id}/cancel", "GET /v1/schedules",
+                                          "PUT /v1/schedules/{name}" };
+    for (size_t i = 0; i < sizeof THEIRS / sizeof THEIRS[0]; i++) {
+        assert_false(s_reserved(THEIRS[i], "jobs"));
+        assert_true(s_reserved(THEIRS[i], "job"));
+        assert_true(s_reserved(THEIRS[i], "jobs2"));
+        assert_true(s_reserved(THEIRS[i], "a.jobs"));
+        assert_true(s_reserved(THEIRS[i], "schedules"));
+    }
 }
 
 static void
 test_what_only_looks_reserved_is_allowed(void **state)
 {
     (void) state;
-    s_parse("GET /v1/callers");
-    s_parse("GET /v1/call-centre");
-    s_parse("GET /v1/notes/jobs");
+    assert_false(s_reserved("GET /v1/callers", "notes"));
+    assert_false(s_reserved("GET /v1/call-centre", "notes"));
+    assert_false(s_reserved("GET /v1/notes/jobs", "notes"));
+    assert_false(s_reserved("GET /v1/jobs-done", "notes"));
 }
 
 static void
@@ -73,6 +109,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse_splits_verb_and_path),
         cmocka_unit_test(test_parse_leaves_the_binding_untouched_when_it_refuses),
+        cmocka_unit_test(test_what_the_gateway_serves_is_reserved_for_all),
+        cmocka_unit_test(test_paths_of_jobs_are_for_jobs),
         cmocka_unit_test(test_what_only_looks_reserved_is_allowed),
         cmocka_unit_test(test_compare_ignores_names_of_parameters),
     };
