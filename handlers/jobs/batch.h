@@ -79,7 +79,8 @@ typedef enum {
     FINISH_DONE,  /* weft_job -> weft_job_done, with `state`; frees the unique_key, writes the callback,
                      deletes progress */
     FINISH_AGAIN, /* stays ours and running: fence + 1, attempts + 1 (kept when `uncounted`, then lost + 1) */
-    FINISH_LATER, /* scheduled in delay_ms, owner none, fence + 1; `uncounted`: attempts - 1, lost + 1 */
+    FINISH_LATER, /* scheduled in delay_ms (at once where its cancel was asked for: flag 4), owner none,
+                     fence + 1; `uncounted`: attempts - 1, lost + 1 */
     FINISH_RELEASE, /* never begun: queued, owner none, fence + 1, attempts - 1, run_at now */
     FINISH_HOLD,    /* never begun: state held (3), owner none, fence + 1, attempts - 1 */
     FINISH_PROGRESS /* upserts weft_job_progress */
@@ -99,16 +100,17 @@ typedef struct {
     weft_buf_t meta;   /* DONE: result_meta */
     weft_buf_t error;  /* DONE: error of a failure or cancel */
     weft_buf_t errors; /* DONE, AGAIN, LATER: the new history */
-    /* DONE of a job with concurrency_key: its key, for which the first held job of the queue becomes queued
-     */
+    /* DONE, LATER, RELEASE of a job with concurrency_key: its key, for which the first held job of the queue
+     * becomes queued, its run_at as it is.  Also where the fence was old, and behind all other rows of the
+     * batch: a HOLD of the same batch may be what is freed. */
     int32_t queue;
     weft_buf_t release_key;
     /* out */
-    bool applied;      /* false: the fence was old.  Also true when weft_job_done has this id and fence as
-                        * succeeded already      (weft_job_complete did it, or a commit whose answer got lost) and state
-                        * is succeeded */
-    int32_t new_fence; /* AGAIN */
-    int16_t attempts;  /* AGAIN */
+    bool applied; /* false: the fence was old.  Also true when weft_job_done has this id and fence with the
+                   * same state already (weft_job_complete did it, or a commit whose answer got lost) */
+    int64_t released_us; /* run_at of the job that release_key freed; INT64_MAX: none */
+    int32_t new_fence;   /* AGAIN */
+    int16_t attempts;    /* AGAIN */
 } finish_row_t;
 
 /* ---- the lease ---- */
@@ -121,7 +123,7 @@ typedef struct {
     uint32_t replicas;   /* alive, we included */
     int64_t serial;      /* of the last change of queues and schedules */
     int64_t now_us;      /* the database's clock */
-    int64_t next_due_us; /* run_at of the first scheduled job; INT64_MAX: none */
+    int64_t next_due_us; /* run_at of the first scheduled job; INT64_MAX: none; also out of PROMOTE */
     int64_t *cancels;    /* jobs of ours whose cancel was asked for (flag 4); owned by the batch */
     uint32_t cancel_count;
 } lease_t;
@@ -149,8 +151,11 @@ typedef struct {
      * fence + 1, lost + 1 and attempts - 1 while lost < JOB_LOST_MAX; also jobs whose owner is no replica at
      * all.  PROMOTE: scheduled jobs that are due become queued */
     lease_t lease;
-    uint32_t moved;        /* out of REAP and PROMOTE: jobs */
-    int32_t *moved_queues; /* out: the queues that they are in, each once */
+    uint32_t limit;         /* in REAP and PROMOTE: jobs at most, so that a heartbeat never waits long behind
+                             * them; moved == limit: there may be more */
+    uint32_t moved;         /* out of REAP and PROMOTE: jobs */
+    int64_t moved_since_us; /* out: the oldest run_at among them; INT64_MAX: none */
+    int32_t *moved_queues;  /* out: the queues that they are in, each once */
     uint32_t moved_queue_count;
     /* out */
     batch_end_t end;

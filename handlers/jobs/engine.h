@@ -21,6 +21,7 @@ typedef struct {
     int64_t lease_ms;    /* 0: 3,000.  Renewed at a third; reaped by others within half a second of its end */
     uint32_t batch_max;  /* rows per batch; 0: 300 */
     uint32_t memory_max; /* jobs owned at once; 0: 20,000 */
+    uint64_t bytes_max;  /* of their inputs and results, and of enqueues that wait; 0: 512 MiB */
     uint32_t inserts_max; /* enqueues that wait for their commit; beyond: RESOURCE_EXHAUSTED; 0: 20,000 */
 } engine_config_t;
 
@@ -94,6 +95,9 @@ void engine_cancel(engine_t *self, int64_t id, int64_t now_us);
 /* The next batch for an idle lane; NULL: nothing to do now.  Caller owns it and gives it back, done, by
  * engine_batch_done. */
 batch_t *engine_take_batch(engine_t *self, lane_t lane, int64_t now_us);
+/* The lane's connection is lost, or back (it is taken as up in the beginning).  While LANE_INSERT is down,
+ * enqueues wait for 300 ms instead of 2 s before they are answered UNAVAILABLE, executed "no". */
+void engine_lane(engine_t *self, lane_t lane, bool up, int64_t now_us);
 /* Takes *batch_p. */
 void engine_batch_done(engine_t *self, batch_t **batch_p, int64_t now_us);
 
