@@ -1,6 +1,6 @@
 """mesh - real processes for tests: starts and stops them on free ports, waits for conditions, keeps their logs.
 
-Programs come from MESH_BROKER, MESH_GATEWAY, MESH_ECHO, MESH_NOTES and MESH_CLI, which CMake sets.  MESH_PATIENCE
+Programs come from MESH_BROKER, MESH_GATEWAY, MESH_ECHO, MESH_NOTES, MESH_JOBS and MESH_CLI, which CMake sets.  MESH_PATIENCE
 multiplies every deadline (sanitizers, slow machines)."""
 import atexit
 import ctypes
@@ -22,7 +22,7 @@ import unittest
 PATIENCE = float(os.environ.get("MESH_PATIENCE", "1"))
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = {"broker": "MESH_BROKER", "gateway": "MESH_GATEWAY", "echo": "MESH_ECHO", "notes": "MESH_NOTES",
-            "weft": "MESH_CLI"}
+            "weft": "MESH_CLI", "jobs": "MESH_JOBS", "chaos": "MESH_CHAOS"}
 CRASHES = ("AddressSanitizer", "ThreadSanitizer", "LeakSanitizer", "runtime error:", "Assertion", "assertion failed")
 
 
@@ -193,6 +193,8 @@ class Mesh:
             base.update(WEFT_HTTP="127.0.0.1:%d" % self.http_port, WEFT_BROKERS=self.front)
         else:
             base.update(WEFT_WORKER_BROKERS=self.back)
+        if name == "jobs":
+            base.update(WEFT_BROKERS=self.front)
         base.update(env)
         process = self.spawn(name, [program(name)] + list(flags), base, ops)
         return process.wait_ready(30.0) if ready else process
