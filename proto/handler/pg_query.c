@@ -94,6 +94,7 @@ pg_status(const char *sqlstate)
         { "40001", WEFT_ABORTED },           /* serialization_failure */
         { "40P01", WEFT_ABORTED },           /* deadlock_detected */
         { "55P03", WEFT_ABORTED },           /* lock_not_available: lock_timeout, NOWAIT */
+        { "WF001", WEFT_ABORTED },           /* weft_job_complete() in SQL: an old fence */
         { "57014", WEFT_DEADLINE_EXCEEDED }, /* query_canceled, not by us: statement_timeout */
         { "57P0", WEFT_UNAVAILABLE },        /* shutting down, starting up */
         { "25006", WEFT_UNAVAILABLE }, /* read_only_sql_transaction: this server is no primary any more */

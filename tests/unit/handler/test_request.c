@@ -282,6 +282,61 @@ test_partial_that_is_no_value(void **state)
     request_destroy(&request);
 }
 
+#define JOB "{\"job.id\":\"9007199254740993\",\"job.attempt\":\"2\",\"job.fence\":\"5\"}"
+
+static void
+test_a_job_tells_its_id_attempt_and_fence(void **state)
+{
+    const char *const none[] = { NULL,
+                                 "{\"job.id\":\"\",\"job.fence\":\"\",\"job.attempt\":\"\"}",
+                                 "{\"job.id\":\"0\",\"job.fence\":\"0\",\"job.attempt\":\"0\"}",
+                                 "{\"job.id\":\"-1\",\"job.fence\":\"-1\",\"job.attempt\":\"-1\"}",
+                                 "{\"job.id\":\"9x\",\"job.fence\":\"1\\u0000\",\"job.attempt\":\" 1\"}",
+                                 "{\"job.id\":\"9223372036854775808\",\"job.fence\":\"2147483648\","
+                                 "\"job.attempt\":\"4294967296\"}" };
+    weft_request_t *request = fixture_begun(*state, "plain", JOB, NULL, 60000);
+    assert_span(weft_job_id(request), "9007199254740993");
+    assert_int_equal(weft_job_attempt(request), 2);
+    assert_int_equal(weft_job_fence(request), 5);
+    request_destroy(&request);
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        request = fixture_begun(*state, "plain", none[i], NULL, 60000);
+        assert_null(weft_job_id(request).data);
+        assert_int_equal(weft_job_attempt(request), 0);
+        assert_int_equal(weft_job_fence(request), 0);
+        request_destroy(&request);
+    }
+}
+
+static weft_status_t
+s_progress(weft_request_t *request, int64_t n)
+{
+    msgpack_pack_int64(weft_result(request), n);
+    return weft_progress(request);
+}
+
+static void
+test_progress_is_a_partial_where_somebody_looks(void **state)
+{
+    fixture_t *fixture = *state;
+    const struct {
+        const char *method, *meta;
+        bool sent;
+    } cases[] = {
+        { "plain", NULL, false }, { "plain", JOB, true }, { "stream", NULL, true }, { "stream", JOB, true }
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        weft_request_t *request = fixture_begun(fixture, cases[i].method, cases[i].meta, NULL, 60000);
+        assert_int_equal(s_progress(request, 1), WEFT_OK);
+        assert_int_equal(request->result.size, 0); /* the result is still to come */
+        assert_int_equal(request_partial_front(request) != NULL, cases[i].sent);
+        assert_ptr_equal(outbox_take(&fixture->outbox), cases[i].sent ? request : NULL);
+        request_cancel(request);
+        assert_int_equal(s_progress(request, 2), WEFT_CANCELLED);
+        request_destroy(&request);
+    }
+}
+
 static void
 test_reset_makes_it_as_new(void **state)
 {
@@ -320,6 +375,8 @@ main(void)
         cmocka_unit_test(test_partial_that_waits_ends_with_the_request),
         cmocka_unit_test(test_partial_of_a_method_that_does_not_stream),
         cmocka_unit_test(test_partial_that_is_no_value),
+        cmocka_unit_test(test_a_job_tells_its_id_attempt_and_fence),
+        cmocka_unit_test(test_progress_is_a_partial_where_somebody_looks),
         cmocka_unit_test(test_reset_makes_it_as_new),
     };
     return cmocka_run_group_tests(tests, s_setup, s_teardown);

@@ -19,8 +19,15 @@ static const weft_method_t s_good[] = {
       .http = "GET /v1/things/{id}, POST /v1/things/get",
       .scope = "things:read",
       .timeout_ms = 1500,
-      .idempotent = true },
-    { .name = "get-all", .run = s_run, .streaming = true },
+      .idempotent = true,
+      .job = { .max_attempts = 3,
+               .timeout_ms = 4,
+               .backoff_ms = 5,
+               .backoff_max_ms = 6,
+               .keep_ms = 7000000000,
+               .concurrency = 8,
+               .final_codes = WEFT_CODE(WEFT_NOT_FOUND) | WEFT_CODE(WEFT_UNAUTHENTICATED) } },
+    { .name = "get-all", .run = s_run, .streaming = true, .job = { .final_codes = WEFT_FINAL_NONE } },
     { .name = NULL },
 };
 
@@ -52,6 +59,8 @@ test_new_describes_every_row(void **state)
     assert_false(get->streaming);
     const weft_descriptor_method_t *all = weft_descriptor_method(descriptor, weft_span("get-all"));
     assert_true(all->streaming);
+    assert_memory_equal(&get->job, &s_good[1].job, sizeof get->job);
+    assert_memory_equal(&all->job, &s_good[2].job, sizeof all->job);
     assert_false(all->idempotent);
     service_destroy(&self);
     assert_null(self);
@@ -91,6 +100,10 @@ test_new_names_what_is_wrong(void **state)
           { "method bad", "output schema", "frobnicate" } },
         { { .name = "Bad", .run = s_run }, { "name", "", "" } },
         { { .name = "bad", .run = s_run, .http = "GET /other/bad" }, { "bad", "", "" } },
+        { { .name = "bad", .run = s_run, .job = { .max_attempts = 1001 } },
+          { "method bad", "job.max_attempts", "1000" } },
+        { { .name = "bad", .run = s_run, .job = { .final_codes = WEFT_CODE(17) } },
+          { "method bad", "job.final", "" } },
         { { .name = "bad", .run = NULL }, { "method bad", "function", "" } },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

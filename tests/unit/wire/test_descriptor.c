@@ -28,7 +28,7 @@ s_write(weft_buf_t *out)
     s_text(&pk, "version"), s_text(&pk, "1.4.2");
     s_text(&pk, "instance"), s_text(&pk, "7f3a");
     s_text(&pk, "methods"), msgpack_pack_array(&pk, 2);
-    msgpack_pack_map(&pk, 9);
+    msgpack_pack_map(&pk, 10);
     s_text(&pk, "name"), s_text(&pk, "get");
     s_text(&pk, "summary"), s_text(&pk, "Reads one");
     s_text(&pk, "input"), msgpack_pack_map(&pk, 0);
@@ -39,6 +39,10 @@ s_write(weft_buf_t *out)
     s_text(&pk, "idempotent"), msgpack_pack_true(&pk);
     s_text(&pk, "timeout_ms"), msgpack_pack_int(&pk, 1500);
     s_text(&pk, "streaming"), msgpack_pack_true(&pk);
+    s_text(&pk, "job"), msgpack_pack_map(&pk, 3);
+    s_text(&pk, "keep_ms"), msgpack_pack_uint64(&pk, WEFT_JOB_KEEP_MAX_MS);
+    s_text(&pk, "final"), msgpack_pack_array(&pk, 2), s_text(&pk, "ABORTED"), s_text(&pk, "UNKNOWN");
+    s_text(&pk, "colour"), msgpack_pack_nil(&pk);
     msgpack_pack_map(&pk, 1);
     s_text(&pk, "name"), s_text(&pk, "add");
     assert_false(out->failed);
@@ -71,6 +75,9 @@ test_every_field_is_kept(void **state)
     assert_true(weft_span_equal(get->scope, WEFT_SPAN("notes:read")));
     assert_true(get->idempotent && get->streaming);
     assert_int_equal(get->timeout_ms, 1500);
+    const weft_job_options_t job = { .keep_ms = WEFT_JOB_KEEP_MAX_MS,
+                                     .final_codes = WEFT_CODE(WEFT_ABORTED) | WEFT_CODE(WEFT_UNKNOWN) };
+    assert_memory_equal(&get->job, &job, sizeof job);
     const weft_descriptor_method_t *add = weft_descriptor_method(self, WEFT_SPAN("add"));
     assert_ptr_equal(add, &self->methods[1]);
     assert_true(!add->idempotent && !add->streaming && add->timeout_ms == 0 && add->input.size == 0);
