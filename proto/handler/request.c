@@ -252,9 +252,10 @@ weft_result_buf(weft_request_t *self)
     return &self->result;
 }
 
-/* Takes the pair of `key` out of the encoded pairs, where it is. */
-static void
-s_remove_meta(weft_request_t *self, const char *key)
+/* Takes the pair of `key` out of the encoded pairs, where it is; appends it to `out` when that is not NULL.
+ */
+static bool
+s_take_meta(weft_request_t *self, const char *key, weft_buf_t *out)
 {
     weft_mp_t at = weft_mp(weft_buf_span(&self->meta));
     for (uint32_t i = 0; i < self->meta_count; i++) {
@@ -263,13 +264,16 @@ s_remove_meta(weft_request_t *self, const char *key)
         bool read = weft_mp_next(&at, &name) && weft_mp_skip(&at);
         assert(read && name.type == WEFT_MP_STR); /* packed below */
         if (weft_span_equal(name.v.bytes, weft_span(key))) {
+            if (out)
+                (void) weft_buf_add(out, pair, (size_t) (at.at - pair));
             char *gap = self->meta.data + (pair - self->meta.data);
             memmove(gap, at.at, (size_t) (at.end - at.at));
             self->meta.size -= (size_t) (at.at - pair);
             self->meta_count--;
-            return;
+            return true;
         }
     }
+    return false;
 }
 
 void
@@ -282,7 +286,7 @@ weft_result_meta(weft_request_t *self, const char *key, const char *value)
         self->meta.failed = true;
     if (self->meta.failed)
         return; /* answered as an error: see request_result_ok */
-    s_remove_meta(self, key);
+    (void) s_take_meta(self, key, NULL);
     msgpack_packer_init(&pk, &self->meta, weft_buf_write);
     weft_pack_text(&pk, key);
     weft_pack_text(&pk, value);
@@ -388,6 +392,19 @@ s_partial_room(weft_request_t *self)
     return WEFT_OK;
 }
 
+/* Moves what was said of the event at hand into `out`, as a map; the other pairs wait for the reply. */
+static void
+s_take_event(weft_request_t *self, weft_buf_t *out)
+{
+    static const char *const KEYS[] = { "event.name", "event.id" };
+    const unsigned char empty_map = 0x80; /* msgpack's fixmap: the low bits count */
+    weft_buf_init(out, WEFT_META_MAX);
+    if (self->meta_count == 0 || !weft_buf_add_char(out, (char) empty_map))
+        return;
+    for (size_t i = 0; i < sizeof KEYS / sizeof KEYS[0]; i++)
+        out->data[0] = (char) (out->data[0] + s_take_meta(self, KEYS[i], out));
+}
+
 /* Sends what `result` holds. */
 static weft_status_t
 s_send_partial(weft_request_t *self)
@@ -398,8 +415,14 @@ s_send_partial(weft_request_t *self)
         return WEFT_CANCELLED;
 
     zmq_msg_t frame;
-    weft_message_t message = { .kind = WEFT_PARTIAL, .body = weft_buf_span(&self->result) };
-    if (request_encode(self, &message, &frame) != WEFT_OK)
+    weft_buf_t meta;
+    s_take_event(self, &meta);
+    weft_message_t message = { .kind = WEFT_PARTIAL,
+                               .meta = weft_buf_span(&meta),
+                               .body = weft_buf_span(&self->result) };
+    weft_status_t encoded = meta.failed ? WEFT_RESOURCE_EXHAUSTED : request_encode(self, &message, &frame);
+    weft_buf_fini(&meta);
+    if (encoded != WEFT_OK)
         return s_fail_partial(self);
     weft_buf_reset(&self->result);
 

@@ -102,10 +102,11 @@ void weft_result_meta(weft_request_t *self, const char *key, const char *value);
 weft_status_t weft_fail(weft_request_t *self, weft_status_t code, const char *format, ...) WEFT_PRINTF(3, 4);
 /* The `details` of the error to come: one encoded value, copied. */
 void weft_fail_details(weft_request_t *self, weft_span_t details);
-/* Sends what weft_result holds as a PARTIAL and empties it.  Of each request at most 16 partials wait for the
- * network: with more it blocks until there is room.  WEFT_CANCELLED when nobody wants more (stop then),
- * WEFT_RESOURCE_EXHAUSTED when nothing moved for 5 s, WEFT_INTERNAL (weft_fail is set) when the method is not
- * declared as streaming or what was packed is no value or too large. */
+/* Sends what weft_result holds as a PARTIAL and empties it; the meta keys "event.name" and "event.id", where
+ * set since the last one, go with it (they become `event:` and `id:` of server-sent events).  Of each request
+ * at most 16 partials wait for the network: with more it blocks until there is room.  WEFT_CANCELLED when
+ * nobody wants more (stop then), WEFT_RESOURCE_EXHAUSTED when nothing moved for 5 s, WEFT_INTERNAL (weft_fail
+ * is set) when the method is not declared as streaming or what was packed is no value or too large. */
 weft_status_t weft_partial(weft_request_t *self) WEFT_MUST_CHECK;
 
 /* Tells how far it has come: packed as a partial is, any value, {"done": 3, "total": 10} for one.  For a job

@@ -224,6 +224,36 @@ test_partials_come_out_in_order(void **state)
     request_destroy(&request);
 }
 
+/* What a partial is called goes with it alone; what else was said waits for the reply. */
+static void
+test_an_event_has_its_name_and_id(void **state)
+{
+    fixture_t *fixture = *state;
+    weft_request_t *request = fixture_begun(fixture, "stream", NULL, NULL, 60000);
+    weft_result_meta(request, "http.status", "201");
+    weft_result_meta(request, "event.id", "9");
+    weft_result_meta(request, "event.id", "7");
+    weft_result_meta(request, "event.name", "state");
+    assert_int_equal(s_send(request, 0), WEFT_OK);
+    assert_int_equal(s_send(request, 1), WEFT_OK);
+    for (int i = 0; i < 2; i++) {
+        zmq_msg_t *frame = request_partial_front(request);
+        weft_message_t message;
+        const char *why;
+        weft_span_t text;
+        assert_int_equal(weft_wire_decode(zmq_msg_data(frame), zmq_msg_size(frame), &message, &why), WEFT_OK);
+        assert_int_equal(weft_meta_get(message.meta, "event.id", &text), i == 0);
+        assert_true(i == 1 || weft_span_equal(text, WEFT_SPAN("7")));
+        assert_int_equal(weft_meta_get(message.meta, "event.name", &text), i == 0);
+        assert_true(i == 1 || weft_span_equal(text, WEFT_SPAN("state")));
+        assert_false(weft_meta_get(message.meta, "http.status", &text));
+        request_partial_drop(request);
+    }
+    assert_int_equal(request->meta_count, 1);
+    assert_ptr_equal(outbox_take(&fixture->outbox), request);
+    request_destroy(&request);
+}
+
 static void *
 s_drop_one_main(void *request)
 {
@@ -371,6 +401,7 @@ main(void)
         cmocka_unit_test(test_cancel_from_another_thread_ends_the_wait),
         cmocka_unit_test(test_deadline_counts_as_cancelled),
         cmocka_unit_test(test_partials_come_out_in_order),
+        cmocka_unit_test(test_an_event_has_its_name_and_id),
         cmocka_unit_test(test_partial_waits_for_room),
         cmocka_unit_test(test_partial_that_waits_ends_with_the_request),
         cmocka_unit_test(test_partial_of_a_method_that_does_not_stream),
