@@ -14,6 +14,7 @@
 #define VERSION "\"version\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":2147483647}"
 #define LIMIT "\"limit\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":100,\"default\":20}"
 #define CURSOR "\"cursor\":{\"type\":\"string\",\"pattern\":\"^[0-9]{1,18}$\"}"
+#define OFFSET "\"offset\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":16777216,\"default\":0}"
 #define QUERY "\"q\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":500}"
 
 /* An object of these properties and no others. */
@@ -23,6 +24,17 @@
 #define NOTES(properties)                                                                                    \
     "{\"type\":\"object\",\"required\":[\"notes\"],\"properties\":{\"notes\":{\"type\":\"array\","           \
     "\"items\":" NOTE_SCHEMA "}" properties "}}"
+
+#define EXPORT                                                                                               \
+    "{\"type\":\"object\",\"required\":[\"id\",\"notes\",\"bytes\"],\"properties\":{\"id\":{\"type\":"       \
+    "\"integer\"},"                                                                                          \
+    "\"notes\":{\"type\":\"integer\"},\"bytes\":{\"type\":\"integer\"}}}"
+#define EXPORT_SLICE                                                                                         \
+    "{\"type\":\"object\",\"required\":[\"id\",\"notes\",\"characters\",\"created_at\",\"text\"],"           \
+    "\"properties\":{"                                                                                       \
+    "\"id\":{\"type\":\"integer\"},\"q\":{\"type\":\"string\"},\"notes\":{\"type\":\"integer\"},"            \
+    "\"characters\":{\"type\":\"integer\"},\"created_at\":{\"type\":\"string\",\"format\":\"date-time\"},"   \
+    "\"text\":{\"type\":\"string\"},\"next\":{\"type\":\"integer\"}}}"
 
 static const weft_method_t s_methods[] = {
     { .name = "create",
@@ -69,6 +81,25 @@ static const weft_method_t s_methods[] = {
       .input = INPUT("\"id\"", ID),
       .http = "DELETE /v1/notes/{id}",
       .scope = "notes:write" },
+    { .name = "export",
+      .summary = "Writes all notes, or those that match, into a document; long, so best asked for with "
+                 "Prefer: respond-async",
+      .run = notes_export,
+      .input = INPUT("", QUERY),
+      .output = EXPORT,
+      .http = "POST /v1/notes/exports",
+      .scope = "notes:read",
+      .timeout_ms = 60000, /* for those who wait */
+      .streaming = true,   /* and want to see it grow */
+      .job = { .max_attempts = 5, .timeout_ms = 600000, .keep_ms = 86400000 } },
+    { .name = "export-get",
+      .summary = "Reads a slice of an export, JSON Lines; `next` leads to the one behind it",
+      .run = notes_export_get,
+      .input = INPUT("\"id\"", ID "," OFFSET),
+      .output = EXPORT_SLICE,
+      .http = "GET /v1/notes/exports/{id}",
+      .scope = "notes:read",
+      .idempotent = true },
     { .name = NULL },
 };
 

@@ -11,5 +11,7 @@ weft_status_t notes_list(weft_request_t *request, void *app);
 weft_status_t notes_search(weft_request_t *request, void *app);
 weft_status_t notes_update(weft_request_t *request, void *app);
 weft_status_t notes_delete(weft_request_t *request, void *app);
+weft_status_t notes_export(weft_request_t *request, void *app);
+weft_status_t notes_export_get(weft_request_t *request, void *app);
 
 #endif
