@@ -1,0 +1,9 @@
+# The durable queue.  Those of store_* need PostgreSQL: WEFT_TEST_PG names one, else each starts its own.
+# weft_jobs_unit(engine): tests/unit/jobs/test_engine.c, linked with what handlers/jobs is made of but for the SDK.
+function(weft_jobs_unit name)
+    cmake_parse_arguments(ARG "" "" "LAYERS;SOURCES;LIBS" ${ARGN})
+    weft_unit(jobs/${name} LAYERS ${ARG_LAYERS} SOURCES ${ARG_SOURCES} LIBS weft_jobs_core ${ARG_LIBS})
+endfunction()
+
+weft_jobs_unit(job)
+weft_jobs_unit(batch)
