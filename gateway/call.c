@@ -7,6 +7,7 @@
 #include <weft/config.h>
 #include <weft/json.h>
 #include <weft/log.h>
+#include <weft/mp.h>
 
 #include "gateway/body.h"
 #include "gateway/params.h"
@@ -31,21 +32,31 @@ s_pack(msgpack_packer *pk, weft_span_t text)
 /* What the handler gets to know beside the input.  Nothing of it is named by the client: it cannot claim to
  * be somebody (auth.*) or a job (job.*). */
 static weft_span_t
-s_make_meta(slot_t *slot)
+s_make_meta(slot_t *slot, bool streaming)
 {
-    weft_span_t key = slot->head.idempotency_key;
+    const weft_span_t none = { NULL, 0 };
+    const struct {
+        const char *key;
+        weft_span_t value;
+    } ENTRIES[] = { { "request_id", weft_span(slot->trace.request_id) },
+                    { "traceparent", weft_span(slot->trace.traceparent) },
+                    { "idempotency.key", slot->head.idempotency_key },
+                    { "last-event-id", streaming ? slot->head.last_event_id : none } };
+    const size_t count = sizeof ENTRIES / sizeof ENTRIES[0];
+    uint32_t present = 0;
+    for (size_t i = 0; i < count; i++) {
+        present += ENTRIES[i].value.size > 0;
+    }
     msgpack_packer pk;
     weft_buf_reset(&slot->meta);
     slot->meta.max = WEFT_META_MAX;
     msgpack_packer_init(&pk, &slot->meta, weft_buf_write);
-    msgpack_pack_map(&pk, key.size ? 3 : 2);
-    s_pack(&pk, WEFT_SPAN("request_id"));
-    s_pack(&pk, weft_span(slot->trace.request_id));
-    s_pack(&pk, WEFT_SPAN("traceparent"));
-    s_pack(&pk, weft_span(slot->trace.traceparent));
-    if (key.size) {
-        s_pack(&pk, WEFT_SPAN("idempotency.key"));
-        s_pack(&pk, key);
+    msgpack_pack_map(&pk, present);
+    for (size_t i = 0; i < count; i++) {
+        if (ENTRIES[i].value.size > 0) {
+            s_pack(&pk, weft_span(ENTRIES[i].key));
+            s_pack(&pk, ENTRIES[i].value);
+        }
     }
     return weft_buf_span(&slot->meta);
 }
@@ -64,6 +75,22 @@ s_check_key(exchange_t *self)
     if (!sound) {
         exchange_refuse(self, 400, WEFT_INVALID_ARGUMENT, "idempotency-key",
                         "Idempotency-Key must be 1 to 255 printable ASCII characters");
+    }
+    return sound;
+}
+
+/* What an EventSource heard last.  It comes from our own `id:` lines: anything else is refused. */
+static bool
+s_check_event_id(exchange_t *self)
+{
+    weft_span_t id = self->slot->head.last_event_id;
+    bool sound = id.size <= CALL_EVENT_ID_MAX && weft_utf8_valid(id);
+    for (size_t i = 0; i < id.size && sound; i++) {
+        sound = (unsigned char) id.data[i] >= 0x20 && id.data[i] != 0x7f;
+    }
+    if (!sound) {
+        exchange_refuse(self, 400, WEFT_INVALID_ARGUMENT, "last-event-id",
+                        "Last-Event-ID must be at most 256 bytes of UTF-8 without control characters");
     }
     return sound;
 }
@@ -195,7 +222,7 @@ call_prepare(exchange_t *self, const method_t *method, weft_call_t *call)
         exchange_refuse(self, 501, WEFT_UNIMPLEMENTED, "method-refused", detail);
         return false;
     }
-    if (!s_check_key(self) || !s_read_timeout(self, method, &call->timeout_ms) ||
+    if (!s_check_key(self) || !s_check_event_id(self) || !s_read_timeout(self, method, &call->timeout_ms) ||
         !s_read_json(self, &value)) {
         return false;
     }
@@ -210,7 +237,7 @@ call_prepare(exchange_t *self, const method_t *method, weft_call_t *call)
     }
     call->service = method->service->descriptor->name;
     call->method = method->about->name;
-    call->meta = s_make_meta(slot);
+    call->meta = s_make_meta(slot, method->about->streaming);
     call->priority = WEFT_PRIORITY_DEFAULT;
     call->idempotent = method->about->idempotent;
     return true;

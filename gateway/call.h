@@ -4,6 +4,8 @@
 
 #include "gateway/exchange.h"
 
+#define CALL_EVENT_ID_MAX 256 /* bytes of an event's id or name, and of Last-Event-ID */
+
 /* Makes the call: reads the body, merges in the parameters of slot->match and slot->path, checks it against
  * the method's schema, reads the deadline.  The spans of *call point into the slot.  False when it was
  * refused and answered. */

@@ -201,6 +201,8 @@ s_read_header(const char *name, weft_span_t value, guard_head_t *head, counts_t 
         } else if (s_same(n, "expect")) {
             head->expect_continue = s_same(value, "100-continue");
             return head->expect_continue ? GUARD_OK : GUARD_EXPECT;
+        } else if (s_same(n, "prefer")) {
+            head->prefer = true;
         }
         break;
     case 10:
@@ -217,6 +219,9 @@ s_read_header(const char *name, weft_span_t value, guard_head_t *head, counts_t 
         } else if (s_same(n, "x-request-id")) {
             once = s_once(&head->request_id, value);
         }
+        break;
+    case 13:
+        once = !s_same(n, "last-event-id") || s_once(&head->last_event_id, value);
         break;
     case 14:
         if (s_same(n, "content-length")) {

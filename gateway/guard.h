@@ -41,6 +41,8 @@ typedef struct {
     weft_span_t timeout;
     weft_span_t idempotency_key;
     weft_span_t content_encoding;
+    weft_span_t last_event_id;
+    bool prefer; /* there are Prefer headers: to be read one by one */
     bool expect_continue;
     bool chunked;
     bool keep_alive;        /* as civetweb will decide: by the first Connection header, else by the version */

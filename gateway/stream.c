@@ -2,6 +2,7 @@
 #include "gateway/stream.h"
 
 #include <weft/json.h>
+#include <weft/log.h>
 
 #include "gateway/accept.h"
 #include "gateway/call.h"
@@ -16,6 +17,7 @@ typedef struct {
     accept_t form;
     bool open; /* the head is sent */
     bool too_large;
+    bool warned;       /* of event names or ids that cannot be sent */
     uint32_t partials; /* collected */
 } stream_t;
 
@@ -63,21 +65,57 @@ s_finish_collected(stream_t *self, weft_span_t result)
     exchange_send(exchange, 200, "application/json", (weft_span_t){ NULL, 0 });
 }
 
-/* Appends one value to the chunk in the making.  `event`: of SSE, NULL for a partial. */
+/* What may stand in a line of server-sent events.  NUL: an id that has one is ignored by whoever reads it. */
 static bool
-s_append(stream_t *self, const char *event, weft_span_t value)
+s_is_line(weft_span_t text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] == '\r' || text.data[i] == '\n' || text.data[i] == '\0') {
+            return false;
+        }
+    }
+    return text.size > 0 && text.size <= CALL_EVENT_ID_MAX;
+}
+
+/* A line from what the handler said in meta.  What would break the form is left out: the handler's bug. */
+static void
+s_add_line(stream_t *self, const char *field, weft_span_t meta, const char *key)
+{
+    weft_span_t text;
+    if (!weft_meta_get(meta, key, &text)) {
+        return;
+    }
+    if (s_is_line(text)) {
+        weft_buf_t *out = &self->exchange->slot->out;
+        weft_buf_add_text(out, field);
+        weft_buf_add(out, text.data, text.size);
+        weft_buf_add_char(out, '\n');
+    } else if (!self->warned) {
+        self->warned = true;
+        weft_log_warning("an event's name or id cannot be sent", WEFT_STR("key", key),
+                         WEFT_STR("service", self->exchange->method->stats->service),
+                         WEFT_STR("method", self->exchange->method->stats->method));
+    }
+}
+
+/* Appends one reply to the chunk in the making. */
+static bool
+s_append(stream_t *self, const weft_reply_t *reply)
 {
     weft_buf_t *out = &self->exchange->slot->out;
     weft_json_error_t error;
     size_t before = out->size;
     if (self->form == ACCEPT_SSE) {
-        if (event) {
-            weft_buf_addf(out, "event: %s\n", event);
+        if (reply->final) {
+            weft_buf_add_text(out, "event: done\n");
+        } else {
+            s_add_line(self, "event: ", reply->meta, "event.name");
         }
+        s_add_line(self, "id: ", reply->meta, "event.id");
         weft_buf_add_text(out, "data: ");
     }
     /* Our JSON has no line ends in it. */
-    if (weft_mp_to_json(value, out, &error) != WEFT_OK) {
+    if (weft_mp_to_json(reply->body, out, &error) != WEFT_OK) {
         out->size = before; /* what came before it is still sent */
         return false;
     }
@@ -125,7 +163,7 @@ s_finish(stream_t *self, const weft_reply_t *reply)
     }
     bool nil = reply->body.size == 1 && (unsigned char) reply->body.data[0] == 0xc0;
     exchange_chunk(self->exchange);
-    if ((self->form == ACCEPT_SSE || !nil) && !s_append(self, "done", reply->body)) {
+    if ((self->form == ACCEPT_SSE || !nil) && !s_append(self, reply)) {
         problem = (problem_t){ .http = 500,
                                .code = WEFT_INTERNAL,
                                .kind = "reply-not-json",
@@ -150,7 +188,7 @@ s_forward(stream_t *self, weft_reply_t *reply, weft_reply_t *last)
         exchange_chunk(exchange);
     }
     for (;;) {
-        ok = self->form == ACCEPT_JSON ? s_collect(self, reply->body) : s_append(self, NULL, reply->body);
+        ok = self->form == ACCEPT_JSON ? s_collect(self, reply->body) : s_append(self, reply);
         weft_reply_fini(reply);
         if (!ok || (self->form != ACCEPT_JSON && exchange_chunk_size(exchange) >= BATCH) ||
             !waiter_take(&exchange->slot->waiter, reply)) {

@@ -73,6 +73,20 @@ def flood(body, request):
             raise plain.Fail(1, "cancelled")
 
 
+def events(body, request):
+    """Named and numbered parts, from behind the one that the caller heard last."""
+    for n in range(int(request.meta.get("last-event-id", "0")) + 1, body["count"] + 1):
+        yield Answer({"n": n}, {"event.name": "tick", "event.id": str(n)})
+    return Answer({"count": body["count"]}, {"event.id": "end"})
+
+
+def oddities(body, request):
+    """Names and ids that would break the form."""
+    for name in ("a\nevent: forged", "", "x" * 257, "nul\0", "cr\r"):
+        yield Answer({}, {"event.name": name, "event.id": name})
+    yield Answer({}, {"event.name": "gr\u00fc\u00df", "event.id": "x" * 256})
+
+
 def who(body, request):
     return {"version": worker.descriptor["version"], "pid": os.getpid(), "input": body, "meta": request.meta}
 
@@ -80,7 +94,7 @@ def who(body, request):
 if __name__ == "__main__":
     descriptor = json.loads(sys.argv[2])
     methods = {f.__name__: f for f in (created, strange, empty, garbage, intkeys, nan, binary, exhausted, silent, flood,
-                                       who, plain.echo, plain.info, plain.fail, plain.count, plain.wait, plain.die)}
+                                       events, oddities, who, plain.echo, plain.info, plain.fail, plain.count, plain.wait, plain.die)}
     names = [method["name"] for method in descriptor.get("methods", [])]
     worker = Worker(sys.argv[1], descriptor["name"], {name: methods.get(name, who) for name in names},
                     capacity=int(sys.argv[3]) if len(sys.argv) > 3 else 8)

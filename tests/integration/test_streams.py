@@ -63,6 +63,43 @@ class Streams(MeshTest):
             self.assertTrue(part, seen)
             seen += part
 
+    # ---- names and ids of events ----
+
+    @staticmethod
+    def events(reply):
+        """Each event as its lines by field; what is no field stays under the whole line."""
+        found = []
+        for block in reply.body.decode().split("\n\n"):
+            if block and not block.startswith(":"):
+                found.append({line.partition(": ")[0]: line.partition(": ")[2] for line in block.split("\n")})
+        return found
+
+    def test_events_have_names_and_ids_and_a_stream_resumes(self):
+        self.mesh.fake("fake", {"name": "events", "streaming": True, "http": ["GET /v1/fake/events"], "input": {
+            "type": "object", "properties": {"count": {"type": "integer"}}}})
+        sse = {"Accept": "text/event-stream"}
+        done = {"event": "done", "id": "end", "data": '{"count":3}'}
+        ticks = [{"event": "tick", "id": str(n), "data": '{"n":%d}' % n} for n in (1, 2, 3)]
+        self.assertEqual(self.events(self.mesh.http("GET", "/v1/fake/events?count=3", headers=sse)), ticks + [done])
+        for last, rest in (("2", ticks[2:]), ("3", []), ("", ticks)):
+            again = self.mesh.http("GET", "/v1/fake/events?count=3", headers=dict(sse, **{"Last-Event-ID": last}))
+            self.assertEqual(self.events(again), rest + [done])
+        lines = self.mesh.http("GET", "/v1/fake/events?count=3", headers={"Accept": "application/x-ndjson"})
+        self.assertEqual([json.loads(line) for line in lines.body.decode().splitlines()],
+                         [{"n": 1}, {"n": 2}, {"n": 3}, {"count": 3}])
+
+    def test_names_that_would_break_the_form_are_left_out(self):
+        self.mesh.fake("fake", {"name": "oddities", "streaming": True})
+        found = self.events(self.mesh.call("fake", "oddities", {}, Accept="text/event-stream"))
+        self.assertEqual(found, [{"data": "{}"}] * 5 + [{"event": "gr\u00fc\u00df", "id": "x" * 256, "data": "{}"},
+                                                         {"event": "done", "data": "null"}])
+
+    def test_a_last_event_id_is_checked(self):
+        for bad in ("x" * 257, "\x7f", "\xff"):
+            reply = self.mesh.call("echo", "stream", {"count": 1}, Accept="text/event-stream", **{"Last-Event-ID": bad})
+            self.problem(reply, 400, "INVALID_ARGUMENT", "last-event-id")
+        self.assertEqual(self.mesh.call("echo", "echo", {}, **{"Last-Event-ID": "7"}).status, 200)
+
     # ---- callers that leave ----
 
     def test_hanging_up_cancels_a_call(self):

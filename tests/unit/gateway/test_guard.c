@@ -106,7 +106,8 @@ test_reads_what_the_gateway_uses(void **state)
         s_read(
             "POST /v1/a?b=1 HTTP/1.1\r\nHost: x\r\ncontent-length:  12 \r\nContent-Type: application/json\r\n"
             "ACCEPT: text/event-stream\r\nX-Request-Id: r1\r\nTraceparent: t\r\nX-Request-Timeout-Ms: 50\r\n"
-            "Idempotency-Key: k\r\nExpect: 100-Continue\r\nOther:\r\n\r\n",
+            "Idempotency-Key: k\r\nLast-event-ID: 7\r\nPrefer: a\r\nPREFER: b\r\nExpect: "
+            "100-Continue\r\nOther:\r\n\r\n",
             &head),
         GUARD_OK);
     assert_int_equal(head.content_length, 12);
@@ -118,6 +119,8 @@ test_reads_what_the_gateway_uses(void **state)
     assert_true(weft_span_equal(head.traceparent, WEFT_SPAN("t")));
     assert_true(weft_span_equal(head.timeout, WEFT_SPAN("50")));
     assert_true(weft_span_equal(head.idempotency_key, WEFT_SPAN("k")));
+    assert_true(weft_span_equal(head.last_event_id, WEFT_SPAN("7")));
+    assert_true(head.prefer);
     assert_int_equal(s_read("POST /v1/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n", &head),
                      GUARD_OK);
     assert_true(head.chunked);
@@ -177,6 +180,7 @@ test_refuses_what_two_readers_may_read_differently(void **state)
         { GUARD_EXPECT, "POST / HTTP/1.1\r\nHost: x\r\nExpect: 200-maybe\r\n\r\n" },
         { GUARD_REPEATED, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: a\r\nContent-Type: b\r\n\r\n" },
         { GUARD_REPEATED, "POST / HTTP/1.1\r\nHost: x\r\nIdempotency-Key: a\r\nIdempotency-Key: b\r\n\r\n" },
+        { GUARD_REPEATED, "GET / HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 1\r\nLast-Event-ID: 1\r\n\r\n" },
     };
     guard_head_t head;
     for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
