@@ -7,3 +7,8 @@ endfunction()
 
 weft_jobs_unit(job)
 weft_jobs_unit(batch)
+
+# Schedules and webhooks.
+weft_jobs_unit(cron)
+weft_unit(jobs/address SOURCES ${CMAKE_SOURCE_DIR}/handlers/jobs/address.c)
+weft_unit(jobs/signature SOURCES ${CMAKE_SOURCE_DIR}/handlers/jobs/signature.c LIBS crypto)
