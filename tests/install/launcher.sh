@@ -49,6 +49,11 @@ expect() {
 }
 
 pid_of() { cut -d ' ' -f 1 -- ".weft/run/$1.pid"; }
+kill_and_wait() { # PID...
+    local pid
+    kill -KILL "$@"
+    for pid in "$@"; do until gone "$pid"; do sleep 0.05; done; done
+}
 gone() { [[ ! -e /proc/$1/stat ]] || [[ $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) == Z* ]]; }
 
 free_port && http=$port
@@ -92,19 +97,61 @@ expect 1 "no component" ./weft logs nothing
 step "one is killed: status tells, up starts it again, the others stay"
 gateway=$(pid_of gateway)
 broker=$(pid_of broker)
-kill -KILL "$broker"
-until gone "$broker"; do sleep 0.05; done
+kill_and_wait "$broker"
 expect 1 "broker .*down" ./weft status
 expect 0 "without broker" ./weft up -d
 expect 0 "broker .* yes" ./weft status
 [[ $(pid_of gateway) == "$gateway" ]] || fail "the gateway was restarted"
 expect 0 '"kept"' curl -sSf "$note"
 
+step "all components are killed at once, the supervisor lives: up starts them again, each time"
+supervisor=$(pid_of up)
+for round in 1 2 3; do
+    all=()
+    for name in broker gateway notes echo; do all+=("$(pid_of "$name")"); done
+    kill -KILL "${all[@]}"
+    # At once in the first round: they may not even have gone.
+    ((round == 1)) || for pid in "${all[@]}"; do until gone "$pid"; do sleep 0.05; done; done
+    expect 0 "weft is up" ./weft up -d
+    expect 0 "gateway .* yes" ./weft status
+    expect 0 '"kept"' curl -sSf "$note"
+    for pid in "${all[@]}"; do gone "$pid" || fail "process $pid lives"; done
+done
+[[ $(pid_of up) == "$supervisor" ]] || fail "the supervisor was restarted"
+
+step "PostgreSQL is killed, and a handler with it"
+kill_and_wait "$(head -n 1 .weft/pg/data/postmaster.pid)" "$(pid_of notes)"
+expect 0 "without notes" ./weft up -d
+expect 0 "postgresql .* yes" ./weft status
+expect 0 '"kept"' curl -sSf "$note"
+
+step "one that cannot be started again: up says so, the others stay"
+gateway=$(pid_of gateway)
+ops=$(sed -n 's/^ops_echo=//p' .weft/run/settings)
+kill_and_wait "$(pid_of echo)"
+WEFT_OPS=127.0.0.1:$ops "$WEFT_BUILD/handlers/echo/weft-echo" >"$work/other" 2>&1 &
+other=$!
+until in_use "$ops"; do
+    gone "$other" && fail "the other echo ended: $(cat -- "$work/other")"
+    sleep 0.05
+done
+expect 1 "could not start all" ./weft up -d
+[[ $(pid_of gateway) == "$gateway" ]] || fail "the gateway was restarted"
+expect 0 '"kept"' curl -sSf "$note"
+kill_and_wait "$other"
+expect 0 "without echo" ./weft up -d
+expect 0 '"a"' ./weft call echo.echo '{"a":1}'
+
+step "a supervisor that is stopped: up does not wait for ever"
+kill -STOP "$supervisor"
+expect 1 "process $supervisor, has not answered for 10 s: it is stopped" ./weft up -d
+kill -CONT "$supervisor"
+expect 0 "already up" ./weft up -d
+
 step "all are killed: the note is there after the next up"
 all=("$(head -n 1 .weft/pg/data/postmaster.pid)")
 for name in up broker gateway notes echo; do all+=("$(pid_of "$name")"); done
-kill -KILL "${all[@]}"
-for pid in "${all[@]}"; do until gone "$pid"; do sleep 0.05; done; done
+kill_and_wait "${all[@]}"
 expect 3 "broker .*down" ./weft status
 expect 0 "weft is up" ./weft up -d "${ports[@]}"
 expect 0 '"kept"' curl -sSf "$note"
