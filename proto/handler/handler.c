@@ -56,6 +56,30 @@ weft_handler_bus(weft_handler_t *self)
     return self->bus;
 }
 
+const char *
+weft_handler_database_url(const weft_handler_t *self)
+{
+    return self->row->database ? self->settings.database_url : NULL;
+}
+
+bool
+weft_handler_pg_prepare(const weft_handler_t *self)
+{
+    return self->settings.pg_prepare;
+}
+
+int64_t
+weft_handler_drain_ms(const weft_handler_t *self)
+{
+    return self->settings.drain_ms;
+}
+
+void
+weft_handler_wake(weft_handler_t *self)
+{
+    (void) eventfd_write(self->event_fd, 1); /* fails only when it is full, and then it is readable */
+}
+
 /* ---- configuration ---- */
 
 #define BASE_COUNT 6
@@ -242,6 +266,8 @@ s_ready(void *context, const char **why)
         *why = "not registered with any broker";
     else if (self->row->database && !atomic_load(&self->database.up))
         *why = "no connection to the database";
+    else if (self->row->ready)
+        return self->row->ready(self->row->app, why);
     else
         return true;
     return false;
@@ -394,19 +420,28 @@ s_abandon(weft_handler_t *self)
     _exit(EXIT_FAILED);
 }
 
+/* Nothing is held any more, neither by the SDK nor by the service. */
+static bool
+s_drained(weft_handler_t *self)
+{
+    return worker_drained(self->worker) && (!self->row->drained || self->row->drained(self->row->app));
+}
+
 static void
 s_drain(weft_handler_t *self)
 {
     int64_t until = weft_mono_ms() + self->settings.drain_ms;
     weft_log_info("draining", WEFT_STR("service", self->row->name));
     atomic_store(&self->serving, NULL);
+    if (self->row->drain)
+        self->row->drain(self->row->app);
     worker_drain(self->worker);
-    while (!worker_drained(self->worker)) {
+    while (!s_drained(self)) {
         if (s_wait(self, until - weft_mono_ms())) {
             weft_log_warning("ended by a second signal");
             _exit(EXIT_FAILED);
         }
-        if (weft_mono_ms() >= until && !worker_drained(self->worker))
+        if (weft_mono_ms() >= until && !s_drained(self))
             s_abandon(self);
     }
 }

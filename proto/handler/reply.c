@@ -171,7 +171,7 @@ s_reply_failure(weft_request_t *self, weft_status_t status, int64_t handler_us)
                                                                        : weft_status_name(status);
     weft_error_body_t error = { .message = weft_span(text),
                                 .hop = WEFT_SPAN("handler"),
-                                .executed_maybe = true };
+                                .executed_maybe = !self->fail_unexecuted };
     const char *why = NULL;
     if (self->fail_code == status && self->fail_details.size > 0 && !self->fail_details.failed &&
         weft_mp_check(weft_buf_span(&self->fail_details), &WEFT_MP_LIMITS_DEFAULT, &why, NULL))

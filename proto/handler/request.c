@@ -326,8 +326,15 @@ weft_fail_details(weft_request_t *self, weft_span_t details)
 }
 
 void
+weft_fail_unexecuted(weft_request_t *self)
+{
+    self->fail_unexecuted = true;
+}
+
+void
 request_clear_result(weft_request_t *self)
 {
+    self->fail_unexecuted = false;
     weft_buf_reset(&self->result);
     weft_buf_reset(&self->meta);
     self->meta_count = 0;
@@ -371,6 +378,15 @@ s_fail_partial(weft_request_t *self)
 {
     request_clear_result(self);
     return weft_fail(self, WEFT_INTERNAL, "could not encode a partial reply");
+}
+
+bool
+weft_partial_room(weft_request_t *self)
+{
+    pthread_mutex_lock(&self->lock);
+    bool room = !self->partials || self->partials->count < REQUEST_PARTIALS_MAX;
+    pthread_mutex_unlock(&self->lock);
+    return room;
 }
 
 /* Waits for room in the ring; the lock is held. */

@@ -71,6 +71,7 @@ struct weft_request { /* NOLINT(clang-analyzer-optin.performance.Padding) */
     weft_buf_t meta; /* encoded pairs without the map's header */
     uint32_t meta_count;
     weft_status_t fail_code;
+    bool fail_unexecuted;
     char fail_text[512];
     weft_buf_t fail_details;
     weft_buf_t scratch; /* for encoding */

@@ -51,7 +51,13 @@ typedef struct {
      * NULL. */
     weft_status_t (*start)(weft_handler_t *handler, void *app);
     void (*stop)(void *app); /* when all requests have ended; may be NULL */
-    void *app;               /* given to every function */
+    /* For services that keep requests or do work of their own; each may be NULL.  Main thread, but for
+     * `ready`: any. */
+    void (*drain)(void *app);   /* SIGTERM came: requests that are kept should end now */
+    bool (*drained)(void *app); /* asked when no request is held any more, until it is true or the grace is
+                                 * over; weft_handler_wake has it asked at once */
+    bool (*ready)(void *app, const char **why); /* can do its job now; where not, *why is a static text */
+    void *app;                                  /* given to every function */
     uint32_t prefetch; /* default of WEFT_PREFETCH: requests held beyond those that run; 0: found by measuring
                         * how long methods take; to be given where methods are asynchronous */
 } weft_service_t;
@@ -64,6 +70,13 @@ int weft_handler_main(const weft_service_t *service, int argc, char **argv);
 /* The process's bus, to share with a client of one's own (weft_client_config_t.bus).  Lives until `stop` has
  * returned. */
 struct weft_bus *weft_handler_bus(weft_handler_t *self);
+/* WEFT_DATABASE_URL (NULL for a service without a database), WEFT_PG_PREPARE and WEFT_DRAIN_MS, for those
+ * with connections of their own.  Good until the process ends. */
+const char *weft_handler_database_url(const weft_handler_t *self);
+bool weft_handler_pg_prepare(const weft_handler_t *self);
+int64_t weft_handler_drain_ms(const weft_handler_t *self);
+/* Wakes the main thread up.  Any thread. */
+void weft_handler_wake(weft_handler_t *self);
 
 /* ---- in a method ---- */
 
@@ -102,12 +115,17 @@ void weft_result_meta(weft_request_t *self, const char *key, const char *value);
 weft_status_t weft_fail(weft_request_t *self, weft_status_t code, const char *format, ...) WEFT_PRINTF(3, 4);
 /* The `details` of the error to come: one encoded value, copied. */
 void weft_fail_details(weft_request_t *self, weft_span_t details);
+/* Says of the error to come that the method provably did nothing: executed "no", so that callers may try
+ * again. */
+void weft_fail_unexecuted(weft_request_t *self);
 /* Sends what weft_result holds as a PARTIAL and empties it; the meta keys "event.name" and "event.id", where
  * set since the last one, go with it (they become `event:` and `id:` of server-sent events).  Of each request
  * at most 16 partials wait for the network: with more it blocks until there is room.  WEFT_CANCELLED when
  * nobody wants more (stop then), WEFT_RESOURCE_EXHAUSTED when nothing moved for 5 s, WEFT_INTERNAL (weft_fail
  * is set) when the method is not declared as streaming or what was packed is no value or too large. */
 weft_status_t weft_partial(weft_request_t *self) WEFT_MUST_CHECK;
+/* False when weft_partial would have to wait now. */
+bool weft_partial_room(weft_request_t *self);
 
 /* Tells how far it has come: packed as a partial is, any value, {"done": 3, "total": 10} for one.  For a job
  * it becomes the job's `progress` (the last one counts), also when the method is not declared as streaming;
