@@ -17,3 +17,4 @@ weft_unit(gateway/registry LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/
     ${CMAKE_SOURCE_DIR}/proto/client/watch.c ${CMAKE_SOURCE_DIR}/proto/client/watch_event.c)
 weft_unit(gateway/slot LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/slot.c ${CMAKE_SOURCE_DIR}/gateway/waiter.c)
 weft_unit(gateway/load LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/load.c)
+weft_unit(gateway/prefer LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/prefer.c)
