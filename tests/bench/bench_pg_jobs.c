@@ -8,6 +8,7 @@
  *
  *   insert   new jobs, queued            leased   new jobs, born running
  *   claim    queued -> running           complete running -> weft_job_done
+ *   execute  a backlog is claimed and completed, a lane for each
  *   cycle    `callers` at a time are inserted, claimed and completed, a lane for each step
  *   flow     the same without a claim: inserted as running, completed
  *
@@ -386,7 +387,7 @@ main(int argc, char **argv)
     if (argc < 5 || argc > 7) {
         fprintf(
             stderr,
-            "Usage: bench_pg_jobs URL insert|leased|claim|complete|cycle|flow BATCH SECONDS [CALLERS "
+            "Usage: bench_pg_jobs URL insert|leased|claim|complete|execute|cycle|flow BATCH SECONDS [CALLERS "
             "[ROWS]]\n"
             "CALLERS: jobs inserted at once (2 x BATCH); ROWS: there to be claimed or completed (60000)\n");
         return 2;
@@ -401,21 +402,22 @@ main(int argc, char **argv)
         return 2;
     bool insert = strcmp(what, "insert") == 0, leased = strcmp(what, "leased") == 0;
     bool claim = strcmp(what, "claim") == 0, complete = strcmp(what, "complete") == 0;
+    bool execute = strcmp(what, "execute") == 0;
     bool cycle = strcmp(what, "cycle") == 0, flow = strcmp(what, "flow") == 0;
     /* One kind of statement: the next is on the server while the client reads the last.  Several: coalescing
      * wants one each. */
-    uint32_t depth = cycle || flow ? 1 : 2;
-    s_fill(url, complete, claim || complete ? rows : 0);
+    uint32_t depth = cycle || flow || execute ? 1 : 2;
+    s_fill(url, complete, claim || complete || execute ? rows : 0);
     if (insert || leased || cycle || flow)
         s_lane_open(&run.insert, url, "insert", insert || cycle ? s_insert_sql : s_leased_sql, depth);
-    if (claim || cycle)
+    if (claim || cycle || execute)
         s_lane_open(&run.claim, url, "claim", s_claim_sql, depth);
-    if (complete || cycle || flow)
+    if (complete || cycle || flow || execute)
         s_lane_open(&run.complete, url, "complete", s_complete_sql, depth);
     if (!run.insert.name && !run.claim.name && !run.complete.name)
         return 2;
     run.free_callers = run.callers;
-    if (claim)
+    if (claim || execute)
         run.waiting = rows;
     if (!bench_init(&run.bench, seconds))
         return 1;

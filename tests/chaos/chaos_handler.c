@@ -48,6 +48,19 @@ s_run(weft_request_t *request, void *app)
     return weft_job_complete(request, s_write, app);
 }
 
+/* For who wants to see its query cancelled. */
+static weft_status_t
+s_sleep(weft_request_t *request, void *app)
+{
+    (void) app;
+    weft_status_t status;
+    PGresult *rows = weft_pg_query(request, "SELECT pg_sleep(600)", NULL, 0, &status);
+    PQclear(rows);
+    if (status == WEFT_OK)
+        msgpack_pack_nil(weft_result(request));
+    return status;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -59,6 +72,7 @@ main(int argc, char **argv)
               "{\"type\":\"object\",\"required\":[\"number\"],\"additionalProperties\":false,\"properties\":{"
               "\"number\":{\"type\":\"integer\"},\"ms\":{\"type\":\"integer\",\"minimum\":0},"
               "\"failures\":{\"type\":\"integer\",\"minimum\":0}}}" },
+        { .name = "sleep", .summary = "Sleeps in the database", .run = s_sleep },
         { .name = NULL },
     };
     const weft_service_t chaos = {

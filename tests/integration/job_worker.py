@@ -56,9 +56,9 @@ def ok(body, request):
 
 @watched
 def fail(body, request):
-    """Fails with `status` in the first `times` attempts, which are all where it is not given."""
+    """Fails with `status` in the first `times` attempts, which are all where it is not given, unless `path` exists."""
     yield None
-    if attempt(request) <= body.get("times", 1 << 30):
+    if attempt(request) <= body.get("times", 1 << 30) and not os.path.exists(body.get("path", "")):
         raise Fail(body["status"], body.get("message", "no"), details=body.get("details"))
     return {"attempt": attempt(request)}
 

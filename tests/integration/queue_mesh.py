@@ -10,7 +10,6 @@ from mesh import PATIENCE, ROOT, Database, MeshTest, eventually
 sys.path.insert(0, str(ROOT / "tests/interop"))
 import client as plain  # noqa: E402
 
-NOT_DONE = ("scheduled", "queued", "running")
 ALL = ("ok", "fail", "wait", "gate", "stubborn", "die", "steps", "big", "mute")
 
 
