@@ -10,6 +10,8 @@ The seed is printed; it fixes what is done to whom and when, not how the process
 WEFT_CHAOS_SEED."""
 import argparse
 import collections
+import http.client
+import json
 import os
 import pathlib
 import random
@@ -27,6 +29,7 @@ import client as plain  # noqa: E402
 
 BROKERS, REPLICAS, HANDLERS = 2, 3, 3
 WINDOW = 64  # enqueues that each enqueuer has on the way
+HTTP_CALLERS = 6
 STATES = ("queued", "running", "scheduled", "held", "succeeded", "failed", "cancelled")
 
 
@@ -129,13 +132,47 @@ class Enqueuer(threading.Thread):
                     time.sleep(0.02)
 
 
+class HttpEnqueuer(threading.Thread):
+    """The same through the gateway: what counts is a 202."""
+
+    def __init__(self, test, gateway):
+        super().__init__(daemon=True)
+        self.test, self.address = test, gateway
+        self.repeated = 0
+
+    def run(self):
+        connection = http.client.HTTPConnection(*self.address, timeout=30)
+        while self.test.missing():
+            number = self.test.take(over_http=True)
+            if number is None:
+                time.sleep(0.05)
+                continue
+            job = self.test.job(number)
+            key = job.pop("idempotency")["key"]
+            try:
+                connection.request("POST", "/v1/jobs", json.dumps(job), {"Content-Type": "application/json",
+                                                                         "Idempotency-Key": key})
+                reply = connection.getresponse()
+                body = json.loads(reply.read())
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                reply, body = None, {"message": repr(error)}
+            if reply and reply.status in (200, 202):
+                self.test.answered(number, body)
+            else:
+                self.repeated += 1
+                self.test.refused(number, reply and reply.status, body)
+                time.sleep(0.05)
+        connection.close()
+
+
 class Chaos:
     def __init__(self, args):
         self.args = args
         self.random = random.Random(args.seed)
         self.lock = threading.Lock()
-        self.ready = collections.deque()
-        self.left = args.jobs
+        self.ready = {False: collections.deque(), True: collections.deque()}  # over HTTP
+        self.fed = 0
         self.ids, self.refusals, self.replayed, self.faults = {}, collections.Counter(), 0, []
         self.actions = collections.Counter()
         kinds = random.Random(args.seed + 1)
@@ -163,13 +200,20 @@ class Chaos:
     def missing(self):
         return len(self.ids) < self.args.jobs and not self.faults
 
-    def take(self):
+    @staticmethod
+    def over_http(number):
+        """A key is one caller's on one route, so a number goes one way for ever."""
+        return number % 4 == 3
+
+    def take(self, over_http=False):
         with self.lock:
-            return self.ready.popleft() if self.ready else None
+            ready = self.ready[over_http]
+            return ready.popleft() if ready else None
 
     def give_back(self, numbers):
         with self.lock:
-            self.ready.extend(numbers)
+            for number in numbers:
+                self.ready[self.over_http(number)].append(number)
 
     def answered(self, number, job):
         with self.lock:
@@ -179,16 +223,15 @@ class Chaos:
 
     def refused(self, number, status, body):
         with self.lock:
-            self.refusals[(status, (body or {}).get("message", ""))] += 1
-            self.ready.append(number)
+            self.refusals[(status, body.get("message") or body.get("detail"))] += 1
+            self.ready[self.over_http(number)].append(number)
 
     def feed(self, elapsed):
         """Numbers become due evenly over three quarters of the time, in bursts of half a second."""
         share = min(1.0, int(2 * min(elapsed, self.args.seconds) + 1) / 2 / (0.75 * self.args.seconds))
-        with self.lock:
-            due = int(self.args.jobs * share) - (self.args.jobs - self.left)
-            self.ready.extend(range(self.args.jobs - self.left, self.args.jobs - self.left + due))
-            self.left -= due
+        begin, end = self.fed, max(self.fed, int(self.args.jobs * share))
+        self.fed = end
+        self.give_back(range(begin, end))
 
     # ---- the mesh ----
 
@@ -211,6 +254,7 @@ class Chaos:
                         for i, (front, back) in enumerate(ends)]
         self.handlers = [slot("handler %d" % i, "chaos", **everywhere) for i in range(HANDLERS)]
         self.replicas = [slot("replica %d" % i, "jobs", **everywhere) for i in range(REPLICAS)]
+        self.gateway = self.mesh.start("gateway", ready=False, WEFT_BROKERS=everywhere["WEFT_BROKERS"])
         self.slots = self.brokers + self.handlers + self.replicas
         for one in self.slots:
             one.process.wait_ready(30.0)
@@ -254,6 +298,7 @@ class Chaos:
 
     def run(self):
         enqueuers = [Enqueuer(self, front) for front in self.fronts]
+        enqueuers += [HttpEnqueuer(self, ("127.0.0.1", self.mesh.http_port)) for _ in range(HTTP_CALLERS)]
         begun = time.monotonic()
         restarts = self.args.database if self.args.database is not None else self.random.choice((0, 1, 2))
         restarts = [] if self.args.calm else sorted(self.random.uniform(0.1, 0.9) * self.args.seconds

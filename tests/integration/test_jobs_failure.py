@@ -4,13 +4,14 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
 
-from mesh import ROOT, eventually, free_port
+from mesh import PATIENCE, ROOT, eventually, free_port
 from queue_mesh import QueueTest
 
 NOT_FOUND, UNAVAILABLE = 5, 14
@@ -196,6 +197,38 @@ class TenReplicas(QueueTest):
         self.assertEqual(most, 2)
 
 
+FAKETIME = sorted(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+
+
+@unittest.skipUnless(FAKETIME, "faketime is not installed")
+@unittest.skipIf(PATIENCE > 1, "a sanitizer wants to be the first library")
+class Clocks(QueueTest):
+    """Replicas whose clocks are an hour apart: only the database's decides."""
+
+    REPLICAS = 0
+
+    def test_that_differ_change_nothing(self):
+        for offset in ("-3600s", "+3600s"):
+            self.replicas.append(self.replica(LD_PRELOAD=str(FAKETIME[0]), FAKETIME=offset, FAKETIME_DONT_FAKE_MONOTONIC="1",
+                                              DONT_FAKE_MONOTONIC="1"))
+        self.worker(capacity=32)
+        later = self.enqueue_many([{"method": "ok", "input": n, "delay_ms": 1500} for n in range(20)])
+        self.assertEqual({job["state"] for job in later}, {"scheduled"})
+        held = self.enqueue_many([{"method": "gate", "input": {"path": self.path("g")}, "timeout_ms": 600000}
+                                  for _ in range(10)])
+        for job in held:
+            self.started(job)
+        for job in later:
+            self.ends(job, "succeeded")
+        early = self.database.sql("SELECT count(*) FROM weft_job_done WHERE started_at < run_at OR run_at < created_at + "
+                                  "interval '1.4 s' OR finished_at > now() OR created_at < now() - interval '10 min'")
+        self.assertEqual(early, [(0,)])
+        self.open("g")
+        for job in held:
+            self.assertEqual(self.ends(job, "succeeded")["attempt"], 1)
+        self.assertEqual({len(self.of(job, "start")) for job in later + held}, {1})  # nobody took anything over
+
+
 class Brokers(QueueTest):
     def test_killed_and_started_again(self):
         self.worker()
@@ -341,7 +374,7 @@ class Pooler(QueueTest):
         self.addCleanup(self.pooler.wait)
         self.addCleanup(self.pooler.kill)
         self.url = "postgresql://postgres@127.0.0.1:%d/postgres" % port
-        eventually(lambda: self.database._sql(self.url, "SELECT 1"), what="the pooler answers")
+        eventually(lambda: socket.create_connection(("127.0.0.1", port)).close() is None, what="the pooler listens")
 
     def test_works(self):
         self.worker(capacity=32)
