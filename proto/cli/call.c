@@ -1,5 +1,6 @@
 /* call - weft call SERVICE.METHOD [JSON|-]: one call, its result as JSON */
 #include "cli/cli.h"
+#include "cli/enqueue.h"
 #include "cli/show.h"
 
 static bool
@@ -58,9 +59,33 @@ s_stream(weft_client_t *client, const weft_call_t *call)
     return status;
 }
 
+/* What --async changes, and what only it allows. */
+static const char *
+s_conflict(const cli_options_t *options)
+{
+    bool of_a_job = options->wait_s >= 0 || options->run_at || options->delay_ms || options->max_attempts ||
+                    options->attempt_timeout_ms || options->unique_key || options->concurrency_key ||
+                    options->idempotency_key || options->callback_url || options->keep_ms;
+    if (!options->async && of_a_job) {
+        return "options of a job need --async";
+    }
+    if (options->async && (options->stream || options->idempotent || options->meta_count > 0)) {
+        return "--async: not with --stream, --idempotent or --meta";
+    }
+    return NULL;
+}
+
 int
 cli_call(const cli_options_t *options)
 {
+    const char *conflict = s_conflict(options);
+    if (conflict) {
+        cli_complain("%s", conflict);
+        return EXIT_USAGE;
+    }
+    if (options->async) {
+        return enqueue_call(options);
+    }
     weft_call_t call = { .timeout_ms = options->timeout_ms ? (uint32_t) options->timeout_ms : 10000,
                          .priority = (uint8_t) options->priority,
                          .idempotent = options->idempotent };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <weft/config.h>
+#include <weft/descriptor.h>
 
 typedef enum { OPTION_FLAG, OPTION_NUMBER, OPTION_TEXT, OPTION_META, OPTION_OUTPUT } option_type_t;
 
@@ -14,7 +15,7 @@ typedef struct {
     const char *name;
     option_type_t type;
     size_t offset;        /* within cli_options_t */
-    const char *commands; /* words; NULL: every command */
+    const char *commands; /* names, separated by |; NULL: every command */
     const char *value;    /* as shown */
     const char *help;
     int64_t min, max;
@@ -26,13 +27,13 @@ static const option_t OPTIONS[] = {
     { "brokers", OPTION_TEXT, AT(brokers), NULL, "ENDPOINTS",
       "brokers, separated by commas (WEFT_BROKERS, tcp://127.0.0.1:7310)", 0, 0 },
     { "output", OPTION_OUTPUT, AT(output), NULL, "json|table", "how results are shown (table)", 0, 0 },
-    { "timeout", OPTION_NUMBER, AT(timeout_ms), NULL, "MS", "budget of a call (10000; watch: 86400000)", 1,
-      WEFT_TTL_MAX_MS },
-    { "meta", OPTION_META, AT(meta), "call bench", "KEY=VALUE", "adds to the call's meta; may be repeated", 0,
+    { "timeout", OPTION_NUMBER, AT(timeout_ms), NULL, "MS",
+      "budget of a call (10000; watch, jobs watch: no end)", 1, WEFT_TTL_MAX_MS },
+    { "meta", OPTION_META, AT(meta), "call|bench", "KEY=VALUE", "adds to the call's meta; may be repeated", 0,
       0 },
-    { "priority", OPTION_NUMBER, AT(priority), "call bench", "N", "0 (highest) to 3 (1)", 0,
+    { "priority", OPTION_NUMBER, AT(priority), "call|bench|schedules put", "N", "0 (highest) to 3 (1)", 0,
       WEFT_PRIORITIES - 1 },
-    { "idempotent", OPTION_FLAG, AT(idempotent), "call bench", NULL,
+    { "idempotent", OPTION_FLAG, AT(idempotent), "call|bench", NULL,
       "may be sent again although it was perhaps executed", 0, 0 },
     { "stream", OPTION_FLAG, AT(stream), "call", NULL, "shows the parts of a stream, one a line", 0, 0 },
     { "outstanding", OPTION_NUMBER, AT(outstanding), "bench", "N", "calls in flight at a time (64)", 1,
@@ -45,6 +46,48 @@ static const option_t OPTIONS[] = {
     { "body", OPTION_TEXT, AT(body), "bench", "JSON", "the body instead", 0, 0 },
     { "count", OPTION_NUMBER, AT(count), "ping", "N", "round trips to each broker (3)", 1, 1000000 },
     { "once", OPTION_FLAG, AT(once), "watch", NULL, "ends behind the first full listing", 0, 0 },
+    { "async", OPTION_FLAG, AT(async), "call", NULL, "hands the call to the queue, and shows its job", 0, 0 },
+    { "wait", OPTION_NUMBER, AT(wait_s), "call|jobs get", "S",
+      "waits so long for the job's end; with call --async: shows the result then", 0, 86400 },
+    { "run-at", OPTION_TEXT, AT(run_at), "call", "TIME", "not before then (RFC 3339)", 0, 0 },
+    { "delay", OPTION_NUMBER, AT(delay_ms), "call", "MS", "not before so long from now", 1,
+      INT64_C(31536000000) },
+    { "max-attempts", OPTION_NUMBER, AT(max_attempts), "call|schedules put", "N", "of the job (10)", 1,
+      1000 },
+    { "attempt-timeout", OPTION_NUMBER, AT(attempt_timeout_ms), "call|schedules put", "MS",
+      "of each attempt of the job (60000)", 1, WEFT_TTL_MAX_MS },
+    { "unique-key", OPTION_TEXT, AT(unique_key), "call|schedules put", "KEY",
+      "while a job of the service with this key lives, that one is meant", 0, 0 },
+    { "concurrency-key", OPTION_TEXT, AT(concurrency_key), "call", "KEY",
+      "jobs that share it run one after the other", 0, 0 },
+    { "idempotency-key", OPTION_TEXT, AT(idempotency_key), "call", "KEY",
+      "the same again gives the same job, for a day", 0, 0 },
+    { "callback-url", OPTION_TEXT, AT(callback_url), "call|schedules put", "URL",
+      "told when the job has ended", 0, 0 },
+    { "keep", OPTION_NUMBER, AT(keep_ms), "call", "MS", "how long the job can be read when it has ended", 1,
+      (int64_t) WEFT_JOB_KEEP_MAX_MS },
+    { "input", OPTION_FLAG, AT(input), "jobs get", NULL, "shows its input too", 0, 0 },
+    { "service", OPTION_TEXT, AT(service), "jobs list|jobs redrive", "SERVICE", "only jobs of this service",
+      0, 0 },
+    { "method", OPTION_TEXT, AT(method), "jobs list|jobs redrive", "METHOD", "only of this method", 0, 0 },
+    { "state", OPTION_TEXT, AT(state), "jobs list", "STATE",
+      "only scheduled, queued, running, succeeded, failed or cancelled ones", 0, 0 },
+    { "created-after", OPTION_TEXT, AT(created_after), "jobs list", "TIME", "only newer ones (RFC 3339)", 0,
+      0 },
+    { "created-before", OPTION_TEXT, AT(created_before), "jobs list", "TIME", "only older ones", 0, 0 },
+    { "failed-after", OPTION_TEXT, AT(failed_after), "jobs redrive", "TIME", "only what failed since", 0, 0 },
+    { "limit", OPTION_NUMBER, AT(limit), "jobs list|jobs redrive", "N", "how many (list: 20; redrive: all)",
+      1, INT64_C(1) << 40 },
+    { "all", OPTION_FLAG, AT(all), "jobs redrive", NULL, "of every service", 0, 0 },
+    { "reason", OPTION_TEXT, AT(reason), "jobs pause", "TEXT", "shown to whoever looks", 0, 0 },
+    { "concurrency", OPTION_TEXT, AT(concurrency), "jobs limit", "N|none", "over all replicas", 0, 0 },
+    { "key-concurrency", OPTION_TEXT, AT(key_concurrency), "jobs limit", "N|none",
+      "of those that share a concurrency key (none: 1)", 0, 0 },
+    { "zone", OPTION_TEXT, AT(zone), "schedules put", "ZONE", "of the cron expression, Europe/Vienna (UTC)",
+      0, 0 },
+    { "missed", OPTION_TEXT, AT(missed), "schedules put", "skip|once|all",
+      "what becomes of times that were missed (once)", 0, 0 },
+    { "paused", OPTION_FLAG, AT(paused), "schedules put", NULL, "is not to fire yet", 0, 0 },
     { "help", OPTION_FLAG, AT(help), NULL, NULL, "shows this and ends", 0, 0 },
     { "version", OPTION_FLAG, AT(version), NULL, NULL, "shows the version and ends", 0, 0 },
 };
@@ -58,7 +101,7 @@ s_is_for(const option_t *option, const char *command)
     }
     size_t size = strlen(command);
     for (const char *at = option->commands; (at = strstr(at, command)) != NULL; at += size) {
-        if ((at == option->commands || at[-1] == ' ') && (at[size] == '\0' || at[size] == ' ')) {
+        if ((at == option->commands || at[-1] == '|') && (at[size] == '\0' || at[size] == '|')) {
             return true;
         }
     }
@@ -154,7 +197,8 @@ options_read(int argc, char *const *argv, int first, const char *command, cli_op
                                 .priority = WEFT_PRIORITY_DEFAULT,
                                 .outstanding = 64,
                                 .size = 64,
-                                .count = 3 };
+                                .count = 3,
+                                .wait_s = -1 };
     if (!options->brokers || !options->brokers[0]) {
         options->brokers = "tcp://127.0.0.1:7310";
     }
@@ -185,7 +229,7 @@ options_help(const char *command)
             char left[40];
             (void) snprintf(left, sizeof left, "--%s%s%s", option->name, option->value ? " " : "",
                             option->value ? option->value : "");
-            (void) printf("  %-24s %s\n", left, option->help);
+            (void) printf("  %-26s %s\n", left, option->help);
         }
     }
 }

@@ -28,6 +28,23 @@ show_json(weft_span_t value)
     return shown;
 }
 
+bool
+show_each_json(weft_span_t rows)
+{
+    weft_mp_t cursor = weft_mp(rows);
+    weft_mp_token_t array;
+    weft_span_t row;
+    if (!rows.data || !weft_mp_next(&cursor, &array) || array.type != WEFT_MP_ARRAY) {
+        return true;
+    }
+    for (uint32_t i = 0; i < array.count && weft_mp_value(&cursor, &row); i++) {
+        if (!show_json(row)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void
 show_add_text(weft_buf_t *out, weft_span_t text)
 {
@@ -125,7 +142,14 @@ s_add_value(weft_buf_t *out, weft_span_t value)
 static void
 s_fill_cell(weft_buf_t *cell, weft_span_t row, const char *key)
 {
+    char outer[32];
+    const char *dot = strchr(key, '.');
     weft_buf_reset(cell);
+    if (dot) {
+        (void) snprintf(outer, sizeof outer, "%.*s", (int) (dot - key), key);
+        row = weft_mp_get(row, outer);
+        key = dot + 1;
+    }
     s_add_value(cell, weft_mp_get(row, key));
 }
 

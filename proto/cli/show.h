@@ -7,7 +7,10 @@
 /* One line of JSON; false after a complaint where the value has no JSON form. */
 bool show_json(weft_span_t value) WEFT_MUST_CHECK;
 
-/* A column: the value of `key` in each row, or of `key` in the row's map `within`. */
+/* The elements of an array, one a line. */
+bool show_each_json(weft_span_t rows) WEFT_MUST_CHECK;
+
+/* A column: the value of `key` in each row; "error.code": of `code` in the row's map `error`. */
 typedef struct {
     const char *title;
     const char *key;

@@ -55,6 +55,26 @@ test_both_spellings_anywhere(void **state)
 }
 
 static void
+test_options_of_commands_with_two_words(void **state)
+{
+    (void) state;
+    cli_options_t options;
+    char why[200];
+    assert_true(READ("jobs list", &options, why, "--state=failed", "--limit", "5"));
+    assert_string_equal(options.state, "failed");
+    assert_int_equal(options.limit, 5);
+    assert_int_equal(options.wait_s, -1);
+    assert_true(READ("jobs get", &options, why, "7", "--wait", "0"));
+    assert_int_equal(options.wait_s, 0);
+    assert_false(READ("jobs get", &options, why, "7", "--limit", "5"));
+    assert_string_equal(why, "--limit is no option of jobs get");
+    assert_false(READ("list", &options, why, "--limit", "5"));
+    assert_false(READ("jobs", &options, why, "--limit", "5"));
+    assert_true(READ("schedules put", &options, why, "a", "n.e", "0 3 * * *", "{}", "--zone=Europe/Vienna"));
+    assert_int_equal(options.argument_count, 4);
+}
+
+static void
 test_what_is_refused(void **state)
 {
     (void) state;
@@ -74,7 +94,8 @@ test_what_is_refused(void **state)
     assert_false(READ("call", &options, why, "--stream=yes"));
     assert_false(READ("services", &options, why, "--stream"));
     assert_string_equal(why, "--stream is no option of services");
-    assert_false(READ("call", &options, why, "a.b", "{}", "more"));
+    assert_false(READ("call", &options, why, "a", "b", "c", "d", "more"));
+    assert_string_equal(why, "unexpected argument 'more'");
     char *many[CLI_META_MAX + 1];
     for (int i = 0; i <= CLI_META_MAX; i++) {
         many[i] = strdup("--meta=k=v");
@@ -92,6 +113,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_both_spellings_anywhere),
+        cmocka_unit_test(test_options_of_commands_with_two_words),
         cmocka_unit_test(test_what_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,3 +1,3 @@
-foreach(name options histogram show cli)
+foreach(name options histogram show cli fields jobs)
     weft_unit(cli/${name} LAYERS wire data session bus client cli)
 endforeach()
