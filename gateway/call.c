@@ -11,6 +11,7 @@
 
 #include "gateway/body.h"
 #include "gateway/params.h"
+#include "gateway/queued.h"
 
 #define IDEMPOTENCY_KEY_MAX 255
 
@@ -61,20 +62,29 @@ s_make_meta(slot_t *slot, bool streaming)
     return weft_buf_span(&slot->meta);
 }
 
+/* The draft (draft-ietf-httpapi-idempotency-key-header) has the key as a quoted string, most clients send it
+ * bare: both name the same key. */
 static bool
 s_check_key(exchange_t *self)
 {
-    weft_span_t key = self->slot->head.idempotency_key;
-    if (!key.data) {
+    weft_span_t *key = &self->slot->head.idempotency_key;
+    if (!key->data) {
         return true;
     }
-    bool sound = key.size > 0 && key.size <= IDEMPOTENCY_KEY_MAX;
-    for (size_t i = 0; i < key.size && sound; i++) {
-        sound = key.data[i] >= 0x20 && key.data[i] < 0x7f;
+    bool sound = true;
+    if (key->size > 0 && key->data[0] == '"') {
+        sound = key->size > 2 && key->data[key->size - 1] == '"';
+        key->data++;
+        key->size -= sound ? 2 : 1;
+        sound = sound && !memchr(key->data, '"', key->size) && !memchr(key->data, '\\', key->size);
+    }
+    sound = sound && key->size > 0 && key->size <= IDEMPOTENCY_KEY_MAX;
+    for (size_t i = 0; i < key->size && sound; i++) {
+        sound = key->data[i] >= 0x20 && key->data[i] < 0x7f;
     }
     if (!sound) {
         exchange_refuse(self, 400, WEFT_INVALID_ARGUMENT, "idempotency-key",
-                        "Idempotency-Key must be 1 to 255 printable ASCII characters");
+                        "Idempotency-Key must be 1 to 255 printable ASCII characters, bare or in quotes");
     }
     return sound;
 }
@@ -281,11 +291,11 @@ call_take_times(exchange_t *self, const weft_reply_t *reply)
 
 /* A handler may choose a 2xx and a Location; anything else it says here is its bug, not the client's. */
 static int
-s_choose_status(const weft_reply_t *reply, weft_span_t *location)
+s_choose_status(weft_span_t meta, const char *status_key, const char *location_key, weft_span_t *location)
 {
-    uint32_t http = s_meta_number(reply->meta, "http.status");
+    uint32_t http = s_meta_number(meta, status_key);
     *location = NOTHING;
-    if (weft_meta_get(reply->meta, "http.location", location)) {
+    if (weft_meta_get(meta, location_key, location)) {
         for (size_t i = 0; i < location->size; i++) {
             if (location->data[i] <= 0x20 || location->data[i] >= 0x7f) {
                 *location = NOTHING; /* would split the head */
@@ -295,30 +305,45 @@ s_choose_status(const weft_reply_t *reply, weft_span_t *location)
     return http >= 200 && http <= 299 ? (int) http : 200;
 }
 
-static void
-s_answer(exchange_t *self, const weft_reply_t *reply)
+void
+call_answer_result(exchange_t *self, weft_span_t meta, const char *status_key, const char *location_key,
+                   weft_span_t result)
 {
-    problem_t problem;
-    if (reply->status != WEFT_OK) {
-        problem_from_reply(&problem, reply->status, reply->body);
-        exchange_fail(self, &problem);
-        return;
-    }
     weft_span_t location;
     weft_json_error_t error;
-    int http = s_choose_status(reply, &location);
+    int http = s_choose_status(meta, status_key, location_key, &location);
     weft_buf_t *out = exchange_body(self);
-    weft_status_t status = http == 204 ? WEFT_OK : weft_mp_to_json(reply->body, out, &error);
+    weft_status_t status = http == 204 ? WEFT_OK : weft_mp_to_json(result, out, &error);
     if (status == WEFT_INVALID_ARGUMENT) {
-        problem = (problem_t){ .http = 500,
-                               .code = WEFT_INTERNAL,
-                               .kind = "reply-not-json",
-                               .detail = weft_span(error.message),
-                               .executed_maybe = true };
+        problem_t problem = { .http = 500,
+                              .code = WEFT_INTERNAL,
+                              .kind = "reply-not-json",
+                              .detail = weft_span(error.message),
+                              .executed_maybe = true };
         exchange_fail(self, &problem);
         return;
     }
     exchange_send(self, http, "application/json", location);
+}
+
+static void
+s_answer(exchange_t *self, const weft_reply_t *reply, bool enqueue)
+{
+    problem_t problem;
+    weft_span_t location;
+    if (reply->status != WEFT_OK) {
+        if (enqueue) {
+            queued_problem(&problem, reply);
+        } else {
+            problem_from_reply(&problem, reply->status, reply->body);
+        }
+        exchange_fail(self, &problem);
+        return;
+    }
+    if (enqueue) {
+        queued_look(self, reply, s_choose_status(reply->meta, "http.status", "http.location", &location));
+    }
+    call_answer_result(self, reply->meta, "http.status", "http.location", reply->body);
 }
 
 /* The caller is gone, or the gateway must go. */
@@ -341,36 +366,48 @@ s_give_up(exchange_t *self, waiter_event_t event, uint64_t ticket)
     exchange_fail(self, &problem);
 }
 
-void
-call_run(exchange_t *self, const method_t *method)
+bool
+call_make(exchange_t *self, const weft_call_t *call, weft_reply_t *reply)
 {
     slot_t *slot = self->slot;
     gateway_t *gateway = self->gateway;
-    weft_call_t call;
-    weft_reply_t reply;
     uint64_t ticket;
-    if (!call_prepare(self, method, &call) || !call_has_broker(self, &call)) {
-        return;
-    }
     self->submitted_us = weft_mono_us();
     waiter_begin(&slot->waiter, false);
-    weft_status_t status = weft_submit(gateway->client, &call, waiter_on_reply, &slot->waiter, &ticket);
+    weft_status_t status = weft_submit(gateway->client, call, waiter_on_reply, &slot->waiter, &ticket);
     if (status != WEFT_OK) {
         bool overload = status == WEFT_RESOURCE_EXHAUSTED;
+        self->submitted_us = 0;
         exchange_refuse(self, overload ? 503 : 413, status, overload ? "overload" : "message-too-large",
                         overload ? "too many calls are open" : "the call does not fit into one message");
-        return;
+        return false;
     }
     waiter_event_t event;
     do {
-        event = waiter_next(&slot->waiter, -1, call_find_socket, self, &reply);
+        event = waiter_next(&slot->waiter, -1, call_find_socket, self, reply);
     } while (event == WAITER_INTERRUPTED && gateway_phase(gateway) < GATEWAY_STOPPED);
     if (event != WAITER_REPLY) {
         s_give_up(self, event, ticket);
-        return;
+        return false;
     }
     self->replied_us = weft_mono_us();
-    call_take_times(self, &reply);
-    s_answer(self, &reply);
+    call_take_times(self, reply);
+    return true;
+}
+
+void
+call_run(exchange_t *self, const method_t *method)
+{
+    weft_call_t call;
+    weft_reply_t reply;
+    if (!call_prepare(self, method, &call)) {
+        return;
+    }
+    bool enqueue = queued_is_enqueue(method);
+    if ((enqueue && !queued_put_key(self, &call)) || !call_has_broker(self, &call) ||
+        !call_make(self, &call, &reply)) {
+        return;
+    }
+    s_answer(self, &reply, enqueue);
     weft_reply_fini(&reply);
 }

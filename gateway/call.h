@@ -14,6 +14,14 @@ bool call_prepare(exchange_t *self, const method_t *method, weft_call_t *call) W
 /* False when no broker is there even after a moment; that is answered then. */
 bool call_has_broker(exchange_t *self, const weft_call_t *call) WEFT_MUST_CHECK;
 
+/* Makes the call and waits for its reply, which the caller then owns; the times of it are taken over.  False
+ * when there is none: the caller hung up, or it was answered here. */
+bool call_make(exchange_t *self, const weft_call_t *call, weft_reply_t *reply) WEFT_MUST_CHECK;
+
+/* Answers with a result: the 2xx and the Location stand in `meta` under these keys, or 200 and none. */
+void call_answer_result(exchange_t *self, weft_span_t meta, const char *status_key, const char *location_key,
+                        weft_span_t result);
+
 /* Runs a method that replies once, and answers. */
 void call_run(exchange_t *self, const method_t *method);
 

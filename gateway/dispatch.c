@@ -8,6 +8,7 @@
 #include "gateway/body.h"
 #include "gateway/call.h"
 #include "gateway/pages.h"
+#include "gateway/queued.h"
 #include "gateway/stream.h"
 
 #define NO_WORKERS_MS                                                                                        \
@@ -49,9 +50,15 @@ s_wrong_verb(exchange_t *self, unsigned allow)
 }
 
 static void
-s_run(exchange_t *self, const catalog_row_t *row, const method_t *method)
+s_run(exchange_t *self, const snapshot_t *snapshot, const catalog_row_t *row, const method_t *method)
 {
+    prefer_t prefer;
     self->method = method;
+    queued_way_t way = queued_way(self, method, &prefer);
+    if (way != QUEUED_NOT) {
+        queued_run(self, snapshot, method, way, &prefer); /* jobs wait for workers */
+        return;
+    }
     if (row->workers == 0 && weft_mono_ms() - row->idle_at >= NO_WORKERS_MS) {
         exchange_refuse(self, 503, WEFT_UNAVAILABLE, "no-workers",
                         "the service has no workers at the moment");
@@ -103,7 +110,7 @@ s_call(exchange_t *self, const snapshot_t *snapshot, const path_t *path)
         return;
     }
     self->slot->match.param_count = 0;
-    s_run(self, row, method);
+    s_run(self, snapshot, row, method);
 }
 
 static void
@@ -165,7 +172,7 @@ s_route(exchange_t *self, const snapshot_t *snapshot)
     route_result_t result = route_find(snapshot->table, known ? verb : ROUTE_GET, &slot->path, &slot->match);
     if (result == ROUTE_FOUND && known) {
         const method_t *method = slot->match.target;
-        s_run(self, snapshot_find(snapshot, method->service->descriptor->name), method);
+        s_run(self, snapshot, snapshot_find(snapshot, method->service->descriptor->name), method);
     } else if (result == ROUTE_UNKNOWN) {
         s_unknown(self, snapshot, "no such route");
     } else {
@@ -233,13 +240,21 @@ s_log(const exchange_t *self)
     const stats_method_t *method = self->method ? self->method->stats : &self->gateway->stats.own;
     const char *verb = self->unparsed ? NULL : self->info->request_method;
     const char *path = self->unparsed ? NULL : self->info->local_uri_raw;
-    weft_log_info("request", WEFT_STR("verb", verb ? verb : "-"), WEFT_STR("path", path ? path : "-"),
-                  WEFT_INT("status", self->status),
-                  WEFT_INT("duration_us", weft_mono_us() - self->started_us), WEFT_UINT("bytes", self->sent),
-                  WEFT_STR("service", method->service), WEFT_STR("method", method->method),
-                  WEFT_STR("peer", self->info->remote_addr),
-                  WEFT_STR("request_id", self->slot->trace.request_id),
-                  WEFT_STR("trace_id", self->slot->trace.trace_id));
+    const weft_field_t fields[] = { WEFT_STR("verb", verb ? verb : "-"),
+                                    WEFT_STR("path", path ? path : "-"),
+                                    WEFT_INT("status", self->status),
+                                    WEFT_INT("duration_us", weft_mono_us() - self->started_us),
+                                    WEFT_UINT("bytes", self->sent),
+                                    WEFT_STR("service", method->service),
+                                    WEFT_STR("method", method->method),
+                                    WEFT_STR("peer", self->info->remote_addr),
+                                    WEFT_STR("request_id", self->slot->trace.request_id),
+                                    WEFT_STR("trace_id", self->slot->trace.trace_id),
+                                    WEFT_STR("job", self->job) };
+    size_t count = sizeof fields / sizeof fields[0] - (self->job[0] == '\0');
+    if (weft_log_enabled(WEFT_LOG_INFO)) {
+        weft_log_write(WEFT_LOG_INFO, "request", fields, count);
+    }
 }
 
 static void

@@ -172,6 +172,18 @@ exchange_body(exchange_t *self)
     return out;
 }
 
+void
+exchange_add_header(exchange_t *self, const char *name, const char *value)
+{
+    char *at = self->extra + self->extra_size;
+    size_t room = sizeof self->extra - self->extra_size;
+    int size = snprintf(at, room, "%s: %s\r\n", name, value);
+    if (size > 0 && (size_t) size < room) {
+        self->extra_size += (size_t) size;
+    }
+    self->extra[self->extra_size] = '\0'; /* half a line is none */
+}
+
 static void
 s_put_head(head_t *head, exchange_t *self, int http, const char *content_type)
 {
@@ -207,6 +219,7 @@ s_send(exchange_t *self, int http, const char *content_type, weft_span_t locatio
         s_put_literal(&head, "\r\n");
     }
     s_put_text(&head, extra);
+    s_put(&head, self->extra, self->extra_size);
     s_put_text(&head, s_connection_header(self));
     if (!bodiless) {
         s_put_literal(&head, "Content-Length: ");

@@ -5,6 +5,8 @@
 #include "gateway/problem.h"
 #include "gateway/slot.h"
 
+#define EXCHANGE_EXTRA_MAX 256 /* bytes of header lines that few answers have */
+
 typedef struct {
     gateway_t *gateway;
     slot_t *slot;
@@ -19,13 +21,19 @@ typedef struct {
     size_t sent;                            /* body bytes */
     bool head_only;                         /* HEAD */
     bool body_read;
-    bool unparsed; /* civetweb refused the head: what `info` points to may have no end */
-    bool close;    /* the connection ends with this answer */
-    bool broken;   /* nothing can be sent any more */
+    bool unparsed;                  /* civetweb refused the head: what `info` points to may have no end */
+    bool close;                     /* the connection ends with this answer */
+    bool broken;                    /* nothing can be sent any more */
+    char job[24];                   /* id of the job that was made or found; empty: none */
+    char extra[EXCHANGE_EXTRA_MAX]; /* header lines for the answer's head */
+    size_t extra_size;
 } exchange_t;
 
 /* The client's socket, -1 when it is not found. */
 int exchange_socket(exchange_t *self);
+
+/* Adds a line to the head of the answer, whatever it will be.  `value` is ours: nothing in it ends a line. */
+void exchange_add_header(exchange_t *self, const char *name, const char *value);
 
 /* Empties slot->out but for the room in front in which the head is put later: write the body behind it, then
  * call exchange_send. */

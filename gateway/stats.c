@@ -64,10 +64,27 @@ s_overload(const char *reason)
                        "Requests refused with 503 to protect the gateway");
 }
 
+static void
+s_init_queued(stats_t *self)
+{
+    static const char *const BY[2] = { "prefer", "idempotency_key" };
+    static const char *const OUTCOMES[STATS_QUEUED_OUTCOMES] = { "accepted", "done",    "replayed",
+                                                                 "conflict", "timeout", "failed" };
+    for (unsigned by = 0; by < 2; by++) {
+        for (unsigned i = 0; i < STATS_QUEUED_OUTCOMES; i++) {
+            char labels[96];
+            weft_metric_labels(labels, sizeof labels, "by", BY[by], "outcome", OUTCOMES[i], NULL);
+            self->queued[by][i] = weft_metric(WEFT_COUNTER, "weft_gateway_queued_total", labels,
+                                              "Calls that went through the durable queue");
+        }
+    }
+}
+
 void
 stats_init(stats_t *self)
 {
     memset(self, 0, sizeof *self);
+    s_init_queued(self);
     self->in_flight = weft_metric(WEFT_GAUGE, "weft_gateway_in_flight", "", "Requests being handled");
     self->connections = weft_metric(WEFT_GAUGE, "weft_gateway_connections", "", "Open client connections");
     self->streams = weft_metric(WEFT_GAUGE, "weft_gateway_streams", "", "Open streams");

@@ -87,6 +87,16 @@ def oddities(body, request):
     yield Answer({}, {"event.name": "gr\u00fc\u00df", "event.id": "x" * 256})
 
 
+def enqueue(body, request):
+    """As the service jobs would, if it did what the call's input says: `answer` with `meta`, or `fail`.  The job's input
+    is what it was asked for."""
+    script = body["input"]
+    if "fail" in script:
+        raise plain.Fail(*script["fail"])
+    job = script["answer"]
+    return Answer(dict(job, input=dict(body, meta=request.meta)) if isinstance(job, dict) else job, script.get("meta"))
+
+
 def who(body, request):
     return {"version": worker.descriptor["version"], "pid": os.getpid(), "input": body, "meta": request.meta}
 
@@ -94,7 +104,7 @@ def who(body, request):
 if __name__ == "__main__":
     descriptor = json.loads(sys.argv[2])
     methods = {f.__name__: f for f in (created, strange, empty, garbage, intkeys, nan, binary, exhausted, silent, flood,
-                                       events, oddities, who, plain.echo, plain.info, plain.fail, plain.count, plain.wait, plain.die)}
+                                       events, oddities, enqueue, who, plain.echo, plain.info, plain.fail, plain.count, plain.wait, plain.die)}
     names = [method["name"] for method in descriptor.get("methods", [])]
     worker = Worker(sys.argv[1], descriptor["name"], {name: methods.get(name, who) for name in names},
                     capacity=int(sys.argv[3]) if len(sys.argv) > 3 else 8)

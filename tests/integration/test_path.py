@@ -1,7 +1,6 @@
 """test_path - a request goes all the way to PostgreSQL and back, and its effect outlives every process"""
 import json
 import subprocess
-import threading
 import unittest
 
 from mesh import Database, MeshTest, eventually
@@ -95,26 +94,6 @@ class Path(MeshTest):
             self.problem(self.mesh.http("POST", "/v1/notes", body), 422)
         for path in ("/v1/notes/0", "/v1/notes/-1", "/v1/notes/x", "/v1/notes/99999999999999999999"):
             self.assertIn(self.mesh.http("GET", path).status, (400, 422), path)
-
-    def test_idempotency_key_makes_a_repeated_create_one_note(self):
-        key = {"Idempotency-Key": "key-1"}
-        first = self.create("once", "b", **key)
-        again = self.create("once", "b", **key)
-        self.assertEqual(first.json, again.json)
-        other = self.mesh.http("POST", "/v1/notes", {"title": "other", "text": "b"}, key)
-        self.assertIn(other.status, (409, 412, 422), other)
-        ids, lock = set(), threading.Lock()
-
-        def create():
-            reply = self.mesh.http("POST", "/v1/notes", {"title": "race", "text": ""}, {"Idempotency-Key": "key-2"})
-            with lock:
-                ids.add(reply.json.get("id", -reply.status))
-        threads = [threading.Thread(target=create) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual(len({id for id in ids if id > 0}), 1, ids)
 
     def test_command_line_reaches_the_same_note(self):
         note = self.create("by http", "b").json

@@ -1,0 +1,388 @@
+/* queued - calls that go through the durable queue: those that are asked for asynchronously, and those that
+ * an Idempotency-Key protects */
+#include "gateway/queued.h"
+
+#include <msgpack.h>
+#include <stdio.h>
+#include <strings.h>
+
+#include <weft/json.h>
+#include <weft/mp.h>
+
+#include "gateway/call.h"
+
+#define JOBS "jobs"
+#define WAIT_MAX_S 600     /* of Prefer: wait; more is held to it, and the answer says so */
+#define ENQUEUE_MS 10000   /* beyond the wait itself: for the commit */
+#define NO_WORKERS_MS 1000 /* as long a call of a service without workers may wait for one */
+#define RETRY_AFTER_S "1"
+
+/* How one call is asked for. */
+typedef struct {
+    queued_way_t way;
+    uint32_t wait_ms;    /* 0: it is not waited for */
+    uint32_t timeout_ms; /* of an attempt; 0: not said */
+    char applied[48];    /* Preference-Applied; empty: none */
+} wish_t;
+
+static void
+s_pack(msgpack_packer *pk, weft_span_t text)
+{
+    msgpack_pack_str(pk, text.size);
+    msgpack_pack_str_body(pk, text.data, text.size);
+}
+
+static bool
+s_is_jobs(const method_t *method)
+{
+    return weft_span_equal(method->service->descriptor->name, WEFT_SPAN(JOBS));
+}
+
+bool
+queued_is_enqueue(const method_t *method)
+{
+    return s_is_jobs(method) && weft_span_equal(method->about->name, WEFT_SPAN("enqueue"));
+}
+
+static void
+s_read_prefer(const exchange_t *self, prefer_t *prefer)
+{
+    memset(prefer, 0, sizeof *prefer);
+    for (int i = 0; self->slot->head.prefer && i < self->info->num_headers; i++) {
+        if (strcasecmp(self->info->http_headers[i].name, "prefer") == 0) {
+            prefer_read(prefer, weft_span(self->info->http_headers[i].value));
+        }
+    }
+}
+
+queued_way_t
+queued_way(const exchange_t *self, const method_t *method, prefer_t *prefer)
+{
+    if (self->head_only) {
+        return QUEUED_NOT;
+    }
+    s_read_prefer(self, prefer);
+    /* What manages jobs answers at once. */
+    if (prefer->respond_async && !s_is_jobs(method)) {
+        return QUEUED_PREFER;
+    }
+    bool key = self->slot->head.idempotency_key.data != NULL;
+    return key && !method->about->idempotent && !queued_is_enqueue(method) ? QUEUED_KEY : QUEUED_NOT;
+}
+
+/* ---- asking ---- */
+
+static wish_t
+s_wish(const exchange_t *self, queued_way_t way, const prefer_t *prefer, uint32_t timeout_ms)
+{
+    wish_t wish = { .way = way };
+    if (way == QUEUED_KEY) {
+        wish.wait_ms = timeout_ms < WEFT_TTL_MAX_MS - ENQUEUE_MS ? timeout_ms : WEFT_TTL_MAX_MS - ENQUEUE_MS;
+        return wish;
+    }
+    wish.timeout_ms = self->slot->head.timeout.data ? timeout_ms : 0;
+    if (prefer->wait) {
+        uint32_t wait_s = prefer->wait_s < WAIT_MAX_S ? prefer->wait_s : WAIT_MAX_S;
+        wish.wait_ms = wait_s * 1000;
+        snprintf(wish.applied, sizeof wish.applied, "respond-async, wait=%u", wait_s);
+    } else {
+        snprintf(wish.applied, sizeof wish.applied, "respond-async");
+    }
+    return wish;
+}
+
+/* Where the key counts: the method, by whichever route it is called.  The jobs service adds who calls. */
+static void
+s_pack_idempotency(msgpack_packer *pk, weft_span_t service, weft_span_t method, weft_span_t key)
+{
+    char scope[WEFT_SERVICE_MAX + WEFT_METHOD_MAX + 2];
+    int size = snprintf(scope, sizeof scope, "%.*s.%.*s", (int) service.size, service.data, (int) method.size,
+                        method.data);
+    s_pack(pk, WEFT_SPAN("idempotency"));
+    msgpack_pack_map(pk, 2);
+    s_pack(pk, WEFT_SPAN("scope"));
+    s_pack(pk, (weft_span_t){ scope, (size_t) size });
+    s_pack(pk, WEFT_SPAN("key"));
+    s_pack(pk, key);
+}
+
+/* The input of jobs.enqueue, into slot->out. */
+static void
+s_pack_enqueue(exchange_t *self, const weft_call_t *call, const wish_t *wish)
+{
+    weft_buf_t *out = &self->slot->out;
+    weft_span_t key = self->slot->head.idempotency_key;
+    msgpack_packer pk;
+    weft_buf_reset(out);
+    msgpack_packer_init(&pk, out, weft_buf_write);
+    msgpack_pack_map(&pk, 3u + (wish->wait_ms > 0) + (wish->timeout_ms > 0) + (key.size > 0));
+    s_pack(&pk, WEFT_SPAN("service"));
+    s_pack(&pk, call->service);
+    s_pack(&pk, WEFT_SPAN("method"));
+    s_pack(&pk, call->method);
+    s_pack(&pk, WEFT_SPAN("input"));
+    (void) weft_buf_add(out, call->body.data, call->body.size);
+    if (wish->wait_ms > 0) {
+        s_pack(&pk, WEFT_SPAN("wait_ms"));
+        msgpack_pack_uint32(&pk, wish->wait_ms);
+    }
+    if (wish->timeout_ms > 0) {
+        s_pack(&pk, WEFT_SPAN("timeout_ms"));
+        msgpack_pack_uint32(&pk, wish->timeout_ms);
+    }
+    if (key.size > 0) {
+        s_pack_idempotency(&pk, call->service, call->method, key);
+    }
+}
+
+bool
+queued_put_key(exchange_t *self, weft_call_t *call)
+{
+    weft_buf_t *out = &self->slot->out;
+    weft_span_t key = self->slot->head.idempotency_key;
+    weft_mp_t at = weft_mp(call->body);
+    weft_mp_token_t token;
+    if (key.size == 0 || !weft_mp_next(&at, &token) || token.type != WEFT_MP_MAP) {
+        return true; /* what is no map is refused by the method */
+    }
+    if (weft_mp_get(call->body, "idempotency").size > 0) {
+        exchange_refuse(self, 400, WEFT_INVALID_ARGUMENT, "idempotency-key",
+                        "Idempotency-Key and the field idempotency say the same: give one of them");
+        return false;
+    }
+    msgpack_packer pk;
+    weft_buf_reset(out);
+    msgpack_packer_init(&pk, out, weft_buf_write);
+    msgpack_pack_map(&pk, (size_t) token.count + 1);
+    (void) weft_buf_add(out, at.at, (size_t) (at.end - at.at));
+    s_pack_idempotency(&pk, call->service, call->method, key);
+    if (out->failed) {
+        exchange_refuse(self, 413, WEFT_OUT_OF_RANGE, "body-too-large",
+                        "the body is too large for one message");
+        return false;
+    }
+    call->body = weft_buf_span(out);
+    return true;
+}
+
+/* ---- answering ---- */
+
+static void
+s_count(exchange_t *self, const wish_t *wish, stats_queued_t outcome)
+{
+    weft_metric_add(self->gateway->stats.queued[wish->way == QUEUED_KEY][outcome], 1);
+}
+
+/* The id of the job in hand, a decimal number as it comes from the jobs service.  False when it is none. */
+static bool
+s_take_id(exchange_t *self, weft_span_t job)
+{
+    weft_span_t id = weft_mp_get_str(job, "id");
+    bool sound = id.size > 0 && id.size < sizeof self->job;
+    for (size_t i = 0; i < id.size && sound; i++) {
+        sound = id.data[i] >= '0' && id.data[i] <= '9';
+    }
+    if (sound) {
+        memcpy(self->job, id.data, id.size);
+        self->job[id.size] = '\0';
+    }
+    return sound;
+}
+
+static void
+s_add_location(exchange_t *self)
+{
+    char location[sizeof "/v1/jobs/" + sizeof self->job];
+    snprintf(location, sizeof location, "/v1/jobs/%s", self->job);
+    exchange_add_header(self, "Location", location);
+}
+
+void
+queued_look(exchange_t *self, const weft_reply_t *reply, int http)
+{
+    if (s_take_id(self, reply->body) && weft_mp_get_bool(reply->body, "replayed", false) &&
+        self->slot->head.idempotency_key.size > 0) {
+        exchange_add_header(self, "Idempotent-Replayed", "true");
+    }
+    if (http == 202) {
+        exchange_add_header(self, "Retry-After", RETRY_AFTER_S);
+    }
+}
+
+void
+queued_problem(problem_t *problem, const weft_reply_t *reply)
+{
+    problem_from_reply(problem, reply->status, reply->body);
+    weft_span_t reason = weft_mp_get_str(problem->details, "reason");
+    if (reply->status == WEFT_FAILED_PRECONDITION &&
+        weft_span_equal(reason, WEFT_SPAN("idempotency-mismatch"))) {
+        problem->http = 422;
+        problem->kind = "idempotency-mismatch";
+        problem->executed_maybe = false;
+    } else if (problem->http == 503 && problem->retry_after_s == 0) {
+        problem->retry_after_s = 1;
+    }
+}
+
+/* 202 and the job. */
+static void
+s_answer_accepted(exchange_t *self, const weft_reply_t *reply)
+{
+    weft_json_error_t error;
+    s_add_location(self);
+    exchange_add_header(self, "Retry-After", RETRY_AFTER_S);
+    if (weft_mp_to_json(reply->body, exchange_body(self), &error) == WEFT_INVALID_ARGUMENT) {
+        exchange_refuse(self, 500, WEFT_INTERNAL, "reply-not-json", error.message);
+        return;
+    }
+    exchange_send(self, 202, "application/json", (weft_span_t){ NULL, 0 });
+}
+
+/* What a direct call would have been answered. */
+static void
+s_answer_done(exchange_t *self, const weft_reply_t *reply)
+{
+    weft_span_t error = weft_mp_get(reply->body, "error");
+    if (error.size == 0) {
+        weft_span_t result = weft_mp_get(reply->body, "result");
+        call_answer_result(self, reply->meta, "result.http.status", "result.http.location",
+                           result.size > 0 ? result : WEFT_SPAN("\xc0"));
+        return;
+    }
+    char name[32];
+    weft_status_t status = WEFT_UNKNOWN;
+    weft_span_t code = weft_mp_get_str(error, "code");
+    snprintf(name, sizeof name, "%.*s", (int) code.size, code.data ? code.data : "");
+    if (!weft_status_from_name(name, &status) || status == WEFT_OK) {
+        status = WEFT_UNKNOWN;
+    }
+    problem_t problem;
+    problem_from_reply(&problem, status, error);
+    exchange_fail(self, &problem);
+}
+
+/* The key's first request is still at work. */
+static void
+s_answer_running(exchange_t *self)
+{
+    s_add_location(self);
+    problem_t problem = { .http = 409,
+                          .code = WEFT_ABORTED,
+                          .kind = "idempotency-in-progress",
+                          .detail = WEFT_SPAN("the first request with this Idempotency-Key is still at work"),
+                          .executed_maybe = true,
+                          .retry_after_s = 1 };
+    exchange_fail(self, &problem);
+}
+
+/* The caller's time is over; the job goes on. */
+static void
+s_answer_timeout(exchange_t *self)
+{
+    s_add_location(self);
+    problem_t problem = { .http = 504,
+                          .code = WEFT_DEADLINE_EXCEEDED,
+                          .kind = "still-running",
+                          .detail = WEFT_SPAN(
+                              "the deadline passed; the call goes on as a job: ask for it, or "
+                              "again with the same Idempotency-Key"),
+                          .executed_maybe = true };
+    exchange_fail(self, &problem);
+}
+
+static void
+s_answer_job(exchange_t *self, const wish_t *wish, const weft_reply_t *reply)
+{
+    weft_span_t job = reply->body;
+    bool done = weft_mp_get_bool(job, "done", false);
+    bool replayed = weft_mp_get_bool(job, "replayed", false);
+    if (!s_take_id(self, job)) {
+        exchange_refuse(self, 500, WEFT_INTERNAL, "no-job", "the jobs service answered without a job");
+        return;
+    }
+    if (wish->applied[0]) {
+        exchange_add_header(self, "Preference-Applied", wish->applied);
+    }
+    /* An answer that was given before; not a conflict, nor what begins only now. */
+    if (replayed && (done || wish->way == QUEUED_PREFER)) {
+        exchange_add_header(self, "Idempotent-Replayed", "true");
+    }
+    if (done && wish->wait_ms > 0) {
+        s_count(self, wish, replayed ? STATS_QUEUED_REPLAYED : STATS_QUEUED_DONE);
+        s_answer_done(self, reply);
+    } else if (wish->way == QUEUED_PREFER) {
+        s_count(self, wish, replayed ? STATS_QUEUED_REPLAYED : STATS_QUEUED_ACCEPTED);
+        s_answer_accepted(self, reply);
+    } else if (replayed) {
+        s_count(self, wish, STATS_QUEUED_CONFLICT);
+        s_answer_running(self);
+    } else {
+        s_count(self, wish, STATS_QUEUED_TIMEOUT);
+        s_answer_timeout(self);
+    }
+}
+
+/* ---- the call ---- */
+
+/* False when there is nobody to take a job; that is answered then. */
+static bool
+s_has_jobs(exchange_t *self, const snapshot_t *snapshot, const wish_t *wish)
+{
+    const catalog_row_t *row = snapshot_find(snapshot, WEFT_SPAN(JOBS));
+    if (row && catalog_row_method(row, WEFT_SPAN("enqueue")) &&
+        (row->workers > 0 || weft_mono_ms() - row->idle_at < NO_WORKERS_MS)) {
+        return true;
+    }
+    s_count(self, wish, STATS_QUEUED_FAILED);
+    exchange_refuse(self, 503, WEFT_UNAVAILABLE, "no-jobs",
+                    wish->way == QUEUED_KEY
+                        ? "Idempotency-Key needs the jobs service, which has no workers at the moment"
+                        : "respond-async needs the jobs service, which has no workers at the moment");
+    return false;
+}
+
+void
+queued_run(exchange_t *self, const snapshot_t *snapshot, const method_t *method, queued_way_t way,
+           const prefer_t *prefer)
+{
+    weft_call_t call;
+    weft_reply_t reply;
+    problem_t problem;
+    if (way == QUEUED_KEY && method->about->streaming) {
+        exchange_refuse(self, 400, WEFT_INVALID_ARGUMENT, "idempotency-key",
+                        "a stream cannot be given a second time: leave Idempotency-Key out, or ask for the "
+                        "result with Prefer: respond-async");
+        return;
+    }
+    if (!call_prepare(self, method, &call)) {
+        return;
+    }
+    const wish_t wish = s_wish(self, way, prefer, call.timeout_ms);
+    if (!s_has_jobs(self, snapshot, &wish)) {
+        return;
+    }
+    s_pack_enqueue(self, &call, &wish);
+    if (self->slot->out.failed) {
+        exchange_refuse(self, 413, WEFT_OUT_OF_RANGE, "body-too-large",
+                        "the body is too large for one message");
+        return;
+    }
+    call.service = WEFT_SPAN(JOBS);
+    call.method = WEFT_SPAN("enqueue");
+    call.body = weft_buf_span(&self->slot->out);
+    call.timeout_ms = wish.wait_ms + ENQUEUE_MS;
+    call.idempotent = false;
+    /* A caller that hangs up takes the call back, not the job: whether that was made it can find out by
+     * asking again with its key. */
+    if (!call_has_broker(self, &call) || !call_make(self, &call, &reply)) {
+        return;
+    }
+    if (reply.status == WEFT_OK) {
+        s_answer_job(self, &wish, &reply);
+    } else {
+        queued_problem(&problem, &reply);
+        s_count(self, &wish, problem.http == 422 ? STATS_QUEUED_CONFLICT : STATS_QUEUED_FAILED);
+        exchange_fail(self, &problem);
+    }
+    weft_reply_fini(&reply);
+}

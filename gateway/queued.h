@@ -1,0 +1,34 @@
+/* queued - calls that go through the durable queue: those that are asked for asynchronously, and those that
+ * an Idempotency-Key protects */
+#ifndef GATEWAY_QUEUED_H
+#define GATEWAY_QUEUED_H
+
+#include "gateway/exchange.h"
+#include "gateway/prefer.h"
+
+/* Why a call takes the way through the queue. */
+typedef enum {
+    QUEUED_NOT,
+    QUEUED_PREFER, /* Prefer: respond-async */
+    QUEUED_KEY     /* Idempotency-Key, on a method that is not idempotent */
+} queued_way_t;
+
+/* Decides by the request's head. */
+queued_way_t queued_way(const exchange_t *self, const method_t *method, prefer_t *prefer);
+
+/* Runs the method as a job, and answers. */
+void queued_run(exchange_t *self, const snapshot_t *snapshot, const method_t *method, queued_way_t way,
+                const prefer_t *prefer);
+
+bool queued_is_enqueue(const method_t *method);
+/* A call of jobs.enqueue itself: an Idempotency-Key becomes a field of its input, in slot->out, to which
+ * call->body points then.  False when it was refused and answered. */
+bool queued_put_key(exchange_t *self, weft_call_t *call) WEFT_MUST_CHECK;
+/* What jobs.enqueue answered is looked at: sets headers for a job that was found, and for one that goes on.
+ */
+void queued_look(exchange_t *self, const weft_reply_t *reply, int http);
+
+/* Reads the error of a call of jobs.enqueue: a key that was used with another input is 422. */
+void queued_problem(problem_t *problem, const weft_reply_t *reply);
+
+#endif
