@@ -1,8 +1,9 @@
 /* job_complete - a handler's rows, the completion of its job and the stored result, all or none
  *
- * The queue's row of the job is deleted last: it is locked for a moment only, and the function that does it
- * refuses every fence but the current one.  So an attempt that was taken away, while it ran or before its
- * COMMIT, leaves nothing behind. */
+ * The queue's row of the job is deleted last, in one message with COMMIT: it is locked for as long as the
+ * server takes for the two, also when this process is stopped in between.  The function that does it refuses
+ * every fence but the current one.  So an attempt that was taken away, while it ran or before its COMMIT,
+ * leaves nothing behind. */
 #include "handler/pg_query.h"
 #include "handler/pg_transaction.h"
 #include "handler/request.h"
@@ -21,28 +22,18 @@ enum { JOB, FENCE, RESULT, META, PARAMS };
 typedef struct {
     weft_run_t body;
     void *app;
+    bool joined; /* another transaction, which somebody else commits */
+    weft_buf_t meta;
+    weft_pg_param_t params[PARAMS];
+    pg_last_t last;
 } complete_t;
-
-static weft_status_t
-s_explain(weft_request_t *request, weft_status_t status)
-{
-    const char *sqlstate = weft_pg_sqlstate(request);
-    if (strcmp(sqlstate, OLD_FENCE) == 0)
-        return weft_fail(request, WEFT_ABORTED,
-                         "this attempt is over: the job ended, or was given to another attempt");
-    if (strcmp(sqlstate, UNDEFINED_FUNCTION) == 0)
-        return weft_fail(
-            request, WEFT_FAILED_PRECONDITION,
-            "this service's database is not the one of the jobs service: weft_job_complete cannot be "
-            "used there, weft_pg_once can");
-    return status;
-}
 
 /* The method's pairs as a map; empty where there are none. */
 static bool
 s_pack_meta(const weft_request_t *request, weft_buf_t *map)
 {
     msgpack_packer pk;
+    weft_buf_reset(map);
     if (request->meta_count == 0)
         return true;
     msgpack_packer_init(&pk, map, weft_buf_write);
@@ -50,37 +41,34 @@ s_pack_meta(const weft_request_t *request, weft_buf_t *map)
     return weft_buf_add(map, request->meta.data, request->meta.size);
 }
 
-/* Deletes the job's row and writes what became of it. */
+/* Deletes the job's row and writes what became of it, or leaves that to COMMIT. */
 static weft_status_t
-s_complete(weft_request_t *request)
+s_complete(weft_request_t *request, complete_t *complete)
 {
     weft_status_t status = WEFT_OK;
-    weft_span_t result = weft_buf_span(&request->result);
-    weft_buf_t meta;
-    weft_buf_init(&meta, WEFT_META_MAX);
-    if (!s_pack_meta(request, &meta)) {
-        status = weft_fail(request, WEFT_INTERNAL, "could not encode the reply's meta");
-        goto out;
+    weft_span_t result = weft_buf_span(&request->result), meta;
+    if (!s_pack_meta(request, &complete->meta))
+        return weft_fail(request, WEFT_INTERNAL, "could not encode the reply's meta");
+    meta = weft_buf_span(&complete->meta);
+    complete->params[JOB] = weft_pg_text(weft_job_id(request));
+    complete->params[FENCE] = weft_pg_int(weft_job_fence(request));
+    complete->params[RESULT] = weft_pg_bytes(result.size > 0 ? result
+                                                             : WEFT_SPAN("\xc0")); /* nil, as in a reply */
+    complete->params[META] = meta.size > 0 ? weft_pg_bytes(meta) : weft_pg_null();
+    complete->last = (pg_last_t){ .sql = s_complete_sql, .params = complete->params, .count = PARAMS };
+    if (complete->joined) {
+        PGresult *rows = weft_pg_query(request, s_complete_sql, complete->params, PARAMS, &status);
+        complete->last.refused = !rows;
+        PQclear(rows);
     }
-    const weft_pg_param_t params[PARAMS] = {
-        [JOB] = weft_pg_text(weft_job_id(request)),
-        [FENCE] = weft_pg_int(weft_job_fence(request)),
-        [RESULT] = weft_pg_bytes(result.size > 0 ? result : WEFT_SPAN("\xc0")), /* nil, as in a reply */
-        [META] = meta.size > 0 ? weft_pg_bytes(weft_buf_span(&meta)) : weft_pg_null(),
-    };
-    PGresult *rows = weft_pg_query(request, s_complete_sql, params, PARAMS, &status);
-    PQclear(rows);
-    if (!rows)
-        status = s_explain(request, status);
-out:
-    weft_buf_fini(&meta);
     return status;
 }
 
 static weft_status_t
 s_body(weft_request_t *request, void *app)
 {
-    const complete_t *complete = app;
+    complete_t *complete = app;
+    complete->last = (pg_last_t){ .sql = NULL };
     weft_status_t status = complete->body(request, complete->app);
     if (status != WEFT_OK)
         return status;
@@ -90,7 +78,7 @@ s_body(weft_request_t *request, void *app)
         return weft_fail(request, WEFT_OUT_OF_RANGE,
                          "the result is larger than %u bytes: store it, and give back where it is",
                          WEFT_JOB_RESULT_MAX);
-    return s_complete(request);
+    return s_complete(request, complete);
 }
 
 /* Makes the stored pairs those of the reply. */
@@ -129,17 +117,35 @@ s_replay(weft_request_t *request)
     return status;
 }
 
+/* The SQL function was refused. */
+static weft_status_t
+s_explain(weft_request_t *request, const complete_t *complete, weft_status_t status)
+{
+    const char *sqlstate = weft_pg_sqlstate(request);
+    if (strcmp(sqlstate, UNDEFINED_FUNCTION) == 0)
+        return weft_fail(
+            request, WEFT_FAILED_PRECONDITION,
+            "this service's database is not the one of the jobs service: weft_job_complete cannot be "
+            "used there, weft_pg_once can");
+    if (strcmp(sqlstate, OLD_FENCE) != 0)
+        return status;
+    status = weft_fail(request, WEFT_ABORTED,
+                       "this attempt is over: the job ended, or was given to another attempt");
+    return complete->joined ? status : s_replay(request);
+}
+
 weft_status_t
 weft_job_complete(weft_request_t *request, weft_run_t body, void *app)
 {
-    complete_t complete = { body, app };
+    complete_t complete = { .body = body, .app = app, .joined = request->pg->tx != PG_TX_NONE };
     if (!weft_job_id(request).data)
-        return pg_transaction(request, body, app, false);
-    weft_status_t status = pg_transaction(request, s_body, &complete, true);
-    if (status == WEFT_ABORTED && request->pg->tx == PG_TX_NONE &&
-        strcmp(weft_pg_sqlstate(request), OLD_FENCE) == 0)
-        status = s_replay(request);
+        return pg_transaction(request, body, app, false, NULL);
+    weft_buf_init(&complete.meta, WEFT_META_MAX);
+    weft_status_t status = pg_transaction(request, s_body, &complete, true, &complete.last);
+    if (status != WEFT_OK && complete.last.refused)
+        status = s_explain(request, &complete, status);
     if (status == WEFT_OK)
         weft_result_meta(request, "job.completed", "1");
+    weft_buf_fini(&complete.meta);
     return status;
 }

@@ -196,34 +196,97 @@ s_bind(bound_t *self, const weft_pg_param_t *params, int count)
     return true;
 }
 
-pg_end_t
-pg_exec(weft_pg_t *self, const char *sql, const weft_pg_param_t *params, int count, bool binary,
-        PGresult **rows)
+/* Queues the statement, prepared as `name` or, where that is NULL, as it is. */
+static bool
+s_send(weft_pg_t *self, const char *name, const char *sql, const weft_pg_param_t *params, int count,
+       bool binary)
 {
     bound_t bound;
-    pg_end_t end = PG_UNSENT;
-    const char *name = NULL;
-    *rows = NULL;
-    if (self->config->prepare && !(name = pg_statement(self, sql, count, &end, rows)))
-        return end;
     if (!s_bind(&bound, params, count))
-        return PG_UNSENT;
+        return false;
     int sent = name ? PQsendQueryPrepared(self->conn, name, count, bound.values, bound.lengths, bound.formats,
                                           binary)
                     : PQsendQueryParams(self->conn, sql, count, NULL, bound.values, bound.lengths,
                                         bound.formats, binary);
     free(bound.copies);
-    if (!sent) {
-        /* Nothing was written that the server could execute: a statement goes out only with its Sync behind
-         * it, and libpq says 1 once it has queued that. */
-        weft_log_warning("could not send to the database",
-                         WEFT_BYTES("reason", ((weft_span_t){ PQerrorMessage(self->conn),
-                                                              strcspn(PQerrorMessage(self->conn), "\n") })));
-        pg_drop(self);
-        self->lost = true;
-        return PG_UNSENT;
-    }
+    return sent;
+}
+
+/* Nothing was written that the server could execute: a statement goes out only with its Sync behind it, and
+ * libpq says 1 once it has queued that. */
+static pg_end_t
+s_unsent(weft_pg_t *self)
+{
+    weft_log_warning("could not send to the database",
+                     WEFT_BYTES("reason", ((weft_span_t){ PQerrorMessage(self->conn),
+                                                          strcspn(PQerrorMessage(self->conn), "\n") })));
+    pg_drop(self);
+    self->lost = true;
+    return PG_UNSENT;
+}
+
+pg_end_t
+pg_exec(weft_pg_t *self, const char *sql, const weft_pg_param_t *params, int count, bool binary,
+        PGresult **rows)
+{
+    pg_end_t end = PG_UNSENT;
+    const char *name = NULL;
+    *rows = NULL;
+    if (self->config->prepare && !(name = pg_statement(self, sql, count, &end, rows)))
+        return end;
+    if (!s_send(self, name, sql, params, count, binary))
+        return s_unsent(self);
     return pg_await(self, true, self->request ? INT64_MAX : weft_mono_ms() + CONTROL_MAX_MS, rows);
+}
+
+/* Reads a pipeline's results up to its sync: *error is the first that there is, *committed whether COMMIT was
+ * done.  False when it broke off. */
+static bool
+s_pipeline_results(weft_pg_t *self, PGresult **error, bool *committed)
+{
+    wait_t wait = { .until_ms = weft_mono_ms() + CONTROL_MAX_MS };
+    while (s_until_ready(self, &wait)) {
+        PGresult *next = PQgetResult(self->conn);
+        ExecStatusType status = PQresultStatus(next); /* an error with NULL, which ends each statement */
+        if (!next && PQstatus(self->conn) == CONNECTION_BAD)
+            return false;
+        if (status == PGRES_COMMAND_OK)
+            *committed = strcmp(PQcmdStatus(next), "COMMIT") == 0;
+        if (next && status == PGRES_FATAL_ERROR && !*error)
+            *error = next;
+        else
+            PQclear(next);
+        if (status == PGRES_PIPELINE_SYNC)
+            return true;
+    }
+    return false;
+}
+
+pg_end_t
+pg_exec_commit(weft_pg_t *self, const char *sql, const weft_pg_param_t *params, int count, PGresult **error)
+{
+    pg_end_t end = PG_UNSENT;
+    const char *name = NULL;
+    bool committed = false;
+    *error = NULL;
+    self->lost = false;
+    self->sqlstate[0] = '\0';
+    if (self->config->prepare && !(name = pg_statement(self, sql, count, &end, error)))
+        return end;
+    if (!PQenterPipelineMode(self->conn) || !s_send(self, name, sql, params, count, true) ||
+        !PQsendQueryParams(self->conn, "COMMIT", 0, NULL, NULL, NULL, NULL, 0) || !PQpipelineSync(self->conn))
+        return s_unsent(self);
+    if (!s_pipeline_results(self, error, &committed) || !PQexitPipelineMode(self->conn)) {
+        const wait_t wait = { .cancelled = false };
+        s_note_state(self, *error);
+        PQclear(*error);
+        *error = NULL;
+        s_broke(self, &wait);
+        return PG_BROKEN;
+    }
+    if (!committed)
+        s_note_state(self, *error);
+    return committed ? PG_DONE : PG_ERROR;
 }
 
 bool

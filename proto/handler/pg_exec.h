@@ -18,6 +18,13 @@ typedef enum {
 pg_end_t pg_exec(weft_pg_t *self, const char *sql, const weft_pg_param_t *params, int count, bool binary,
                  PGresult **rows);
 
+/* Runs one statement and COMMIT behind it, sent together, so that what the statement locks is locked for no
+ * longer than the server itself takes, whatever becomes of this process.  Not cancelled by the request, at
+ * most 10 s.  PG_DONE: committed.  PG_ERROR: the statement or COMMIT was refused; PQtransactionStatus tells
+ * whether a transaction is left to roll back.  PG_BROKEN: nobody knows. */
+pg_end_t pg_exec_commit(weft_pg_t *self, const char *sql, const weft_pg_param_t *params, int count,
+                        PGresult **error);
+
 /* BEGIN, COMMIT, ROLLBACK: not prepared, not cancelled by the request, at most 10 s.  True when the server's
  * tag is `sql` itself: COMMIT of a failed transaction is answered ROLLBACK.  Else: self->lost (the connection
  * broke and was dropped), or self->sqlstate, or neither: another tag. */

@@ -110,7 +110,7 @@ weft_pg_once(weft_request_t *request, weft_run_t body, void *app)
     weft_span_t key = weft_request_meta(request, "idempotency.key");
     weft_span_t subject = weft_request_meta(request, "auth.sub");
     if (key.size == 0)
-        return pg_transaction(request, body, app, false);
+        return pg_transaction(request, body, app, false, NULL);
     if (key.size > KEY_MAX || subject.size > SUBJECT_MAX)
         return weft_fail(request, WEFT_INVALID_ARGUMENT,
                          "the idempotency key or subject is longer than %d bytes", KEY_MAX);
@@ -123,7 +123,7 @@ weft_pg_once(weft_request_t *request, weft_run_t body, void *app)
     once.params[METHOD] = weft_pg_text(request->message.method);
     once.params[SUBJECT] = weft_pg_text(subject.data ? subject : WEFT_SPAN(""));
     once.params[KEY] = weft_pg_text(key);
-    return pg_transaction(request, s_body, &once, true);
+    return pg_transaction(request, s_body, &once, true, NULL);
 }
 
 bool

@@ -232,6 +232,33 @@ pg_query(weft_request_t *request, const char *sql, const weft_pg_param_t *params
     return NULL;
 }
 
+pg_end_t
+pg_query_last(weft_request_t *request, pg_last_t *last, weft_status_t *status)
+{
+    weft_pg_t *pg = request->pg;
+    PGresult *error = NULL;
+    pg_end_t end = pg_exec_commit(pg, last->sql, last->params, last->count, &error);
+    switch (end) {
+    case PG_DONE:
+        break;
+    case PG_ERROR:
+        last->refused = true;
+        (void) s_retry_refused(pg, last->sql); /* forgets what the server does not know any more */
+        *status = pg_fail(request, pg_status(pg->sqlstate));
+        s_log_error(pg, error, *status, last->sql);
+        break;
+    case PG_BROKEN:
+        *status = weft_fail(request, WEFT_UNAVAILABLE,
+                            "the database connection broke while it committed: the outcome is unknown");
+        break;
+    case PG_UNSENT:
+        *status = pg_fail(request, WEFT_UNAVAILABLE);
+        break;
+    }
+    PQclear(error);
+    return end;
+}
+
 PGresult *
 weft_pg_query(weft_request_t *request, const char *sql, const weft_pg_param_t *params, int count,
               weft_status_t *status)

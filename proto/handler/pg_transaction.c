@@ -57,8 +57,29 @@ s_rollback(weft_pg_t *pg)
     return repeat ? REPEAT : FAILED;
 }
 
+/* The last statement and COMMIT in one. */
 static outcome_t
-s_commit(weft_request_t *request, weft_pg_t *pg, weft_status_t *status)
+s_commit_last(weft_request_t *request, weft_pg_t *pg, pg_last_t *last, weft_status_t *status)
+{
+    pg_end_t end = pg_query_last(request, last, status);
+    if (end == PG_ERROR && PQtransactionStatus(pg->conn) != PQTRANS_IDLE)
+        return s_rollback(pg);
+    pg->tx = PG_TX_NONE;
+    switch (end) {
+    case PG_DONE:
+        return COMMITTED;
+    case PG_BROKEN:
+        return UNKNOWN;
+    case PG_UNSENT:
+        return REPEAT;
+    case PG_ERROR: /* by COMMIT, which ends the transaction too */
+        break;
+    }
+    return s_is_worth_repeating(pg->sqlstate) ? REPEAT : FAILED;
+}
+
+static outcome_t
+s_commit(weft_request_t *request, weft_pg_t *pg, pg_last_t *last, weft_status_t *status)
 {
     if (weft_cancelled(request)) { /* nobody waits for it any more */
         *status = pg_fail_cancelled(request);
@@ -73,6 +94,8 @@ s_commit(weft_request_t *request, weft_pg_t *pg, weft_status_t *status)
         pg->tx = PG_TX_NONE;
         return REPEAT;
     }
+    if (last && last->sql)
+        return s_commit_last(request, pg, last, status);
     bool done = pg_control(pg, "COMMIT");
     pg->tx = PG_TX_NONE;
     if (done)
@@ -92,7 +115,7 @@ s_commit(weft_request_t *request, weft_pg_t *pg, weft_status_t *status)
 }
 
 static outcome_t
-s_run_once(weft_request_t *request, weft_run_t body, void *app, weft_status_t *status)
+s_run_once(weft_request_t *request, weft_run_t body, void *app, pg_last_t *last, weft_status_t *status)
 {
     weft_pg_t *pg = request->pg;
     if ((*status = s_begin(request, pg)) != WEFT_OK)
@@ -100,19 +123,19 @@ s_run_once(weft_request_t *request, weft_run_t body, void *app, weft_status_t *s
     pg->sqlstate[0] = '\0';
     *status = body(request, app);
     if (*status == WEFT_OK)
-        return s_commit(request, pg, status);
+        return s_commit(request, pg, last, status);
     return s_rollback(pg);
 }
 
 weft_status_t
-pg_transaction(weft_request_t *request, weft_run_t body, void *app, bool repeat_unknown)
+pg_transaction(weft_request_t *request, weft_run_t body, void *app, bool repeat_unknown, pg_last_t *last)
 {
     weft_status_t status = WEFT_OK;
     assert(request->pg);
     if (request->pg->tx != PG_TX_NONE)
         return body(request, app);
     for (int runs = 1;; runs++) {
-        outcome_t outcome = s_run_once(request, body, app, &status);
+        outcome_t outcome = s_run_once(request, body, app, last, &status);
         bool again = outcome == REPEAT || (outcome == UNKNOWN && repeat_unknown);
         if (!again || runs == RUNS_MAX || weft_cancelled(request))
             return status;
@@ -127,5 +150,5 @@ pg_transaction(weft_request_t *request, weft_run_t body, void *app, bool repeat_
 weft_status_t
 weft_pg_transaction(weft_request_t *request, weft_run_t body, void *app)
 {
-    return pg_transaction(request, body, app, false);
+    return pg_transaction(request, body, app, false, NULL);
 }

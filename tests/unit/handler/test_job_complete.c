@@ -353,6 +353,22 @@ test_another_database_is_told_apart(void **state)
     pg_fixture_sql("ALTER FUNCTION gone RENAME TO weft_job_complete");
 }
 
+static void
+test_behind_a_pooler_nothing_is_prepared(void **state)
+{
+    (void) state;
+    plan_t plan = { 0 };
+    s_clear();
+    pg_drop(s_a->pg);
+    s_a->config.prepare = false;
+    assert_int_equal(s_call(s_a, OLD, &plan), WEFT_ABORTED);
+    assert_int_equal(s_call(s_a, JOB, &plan), WEFT_OK);
+    assert_int_equal(s_call(s_a, JOB, &plan), WEFT_OK); /* again: what was stored */
+    assert_string_equal(s_rows(), "1");
+    assert_int_equal(s_result(s_a), 2);
+    s_a->config.prepare = true;
+}
+
 int
 main(void)
 {
@@ -369,6 +385,7 @@ main(void)
         cmocka_unit_test(test_a_result_that_is_too_large),
         cmocka_unit_test(test_within_a_transaction_it_joins_that),
         cmocka_unit_test(test_another_database_is_told_apart),
+        cmocka_unit_test(test_behind_a_pooler_nothing_is_prepared),
     };
     return cmocka_run_group_tests(tests, s_setup, s_teardown);
 }

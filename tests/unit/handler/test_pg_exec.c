@@ -207,6 +207,59 @@ test_large_parameters_and_results(void **state)
     free(text);
 }
 
+/* What a last statement and COMMIT end with, in a transaction that is open. */
+static pg_end_t
+s_exec_commit(const char *sql, int64_t number)
+{
+    PGresult *error = NULL;
+    const weft_pg_param_t params[] = { weft_pg_int(number) };
+    assert_true(pg_control(s_context->pg, "BEGIN"));
+    pg_end_t end = pg_exec_commit(s_context->pg, sql, params, 1, &error);
+    assert_int_equal(error != NULL, end == PG_ERROR && s_context->pg->sqlstate[0]);
+    PQclear(error);
+    return end;
+}
+
+static void
+test_a_statement_and_commit_in_one_message(void **state)
+{
+    (void) state;
+    const char *insert = "INSERT INTO last VALUES (10 / $1::int)";
+    pg_fixture_sql("CREATE TABLE last (n int, UNIQUE (n) DEFERRABLE INITIALLY DEFERRED)");
+    for (int prepare = 0; prepare <= 1; prepare++) {
+        weft_pg_t *pg = s_context->pg;
+        s_context->config.prepare = prepare;
+        s_begin(60000);
+        assert_int_equal(s_exec_commit(insert, 2), PG_DONE);
+        assert_int_equal(PQtransactionStatus(pg->conn), PQTRANS_IDLE);
+        assert_string_equal(pg_fixture_sql("SELECT array_agg(n) FROM last"), "{5}");
+        /* refused itself: the transaction is left to roll back */
+        assert_int_equal(s_exec_commit(insert, 0), PG_ERROR);
+        assert_string_equal(pg->sqlstate, "22012");
+        assert_int_equal(PQtransactionStatus(pg->conn), PQTRANS_INERROR);
+        assert_true(pg_control(pg, "ROLLBACK"));
+        /* refused by COMMIT: nothing is left */
+        assert_int_equal(s_exec_commit(insert, 2), PG_ERROR);
+        assert_string_equal(pg->sqlstate, "23505");
+        assert_int_equal(PQtransactionStatus(pg->conn), PQTRANS_IDLE);
+        /* no such statement */
+        assert_int_equal(s_exec_commit("SELECT nothing($1::int)", 1), PG_ERROR);
+        assert_string_equal(pg->sqlstate, "42883");
+        assert_true(pg_control(pg, "ROLLBACK"));
+        assert_string_equal(pg_fixture_sql("SELECT array_agg(n) FROM last"), "{5}");
+        /* broken in the middle: and the next one connects anew */
+        assert_int_equal(s_exec_commit("SELECT pg_terminate_backend(pg_backend_pid()), $1::int", 1),
+                         PG_BROKEN);
+        assert_true(pg->lost);
+        assert_null(pg->conn);
+        pg->tx = PG_TX_NONE;
+        s_begin(60000);
+        assert_int_equal(s_exec_commit("UPDATE last SET n = $1::int", 6), PG_DONE);
+        assert_string_equal(pg_fixture_sql("SELECT array_agg(n) FROM last"), "{6}");
+        pg_fixture_sql("TRUNCATE last");
+    }
+}
+
 int
 main(void)
 {
@@ -219,6 +272,7 @@ main(void)
         cmocka_unit_test(test_copy_is_refused_and_does_not_hang),
         cmocka_unit_test(test_control_looks_at_the_tag),
         cmocka_unit_test(test_large_parameters_and_results),
+        cmocka_unit_test(test_a_statement_and_commit_in_one_message),
     };
     return cmocka_run_group_tests(tests, s_setup, s_teardown);
 }
