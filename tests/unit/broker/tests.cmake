@@ -1,5 +1,5 @@
 # The broker: the dispatcher's behaviour through its one door, then the data structures alone.
-foreach(part back broker_service dispatcher ending front loss routing watch)
+foreach(part back broker_service check dispatcher ending front loss routing watch)
     weft_unit(broker/${part} LAYERS wire LIBS weft_dispatcher
         SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/unit/broker/harness.c)
 endforeach()

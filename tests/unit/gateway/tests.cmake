@@ -18,3 +18,7 @@ weft_unit(gateway/registry LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/
 weft_unit(gateway/slot LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/slot.c ${CMAKE_SOURCE_DIR}/gateway/waiter.c)
 weft_unit(gateway/load LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/load.c)
 weft_unit(gateway/prefer LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/prefer.c)
+weft_unit(gateway/peer SOURCES ${CMAKE_SOURCE_DIR}/gateway/peer.c)
+weft_unit(gateway/stats LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/stats.c ${CMAKE_SOURCE_DIR}/gateway/guard.c)
+weft_unit(gateway/watchdog LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/watchdog.c ${CMAKE_SOURCE_DIR}/gateway/slot.c
+    ${CMAKE_SOURCE_DIR}/gateway/waiter.c)
