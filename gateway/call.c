@@ -109,7 +109,8 @@ static bool
 s_read_timeout(exchange_t *self, const method_t *method, uint32_t *timeout_ms)
 {
     weft_span_t text = self->slot->head.timeout;
-    *timeout_ms = method->about->timeout_ms ? method->about->timeout_ms : GATEWAY_TIMEOUT_DEFAULT_MS;
+    *timeout_ms = method && method->about->timeout_ms ? method->about->timeout_ms
+                                                      : GATEWAY_TIMEOUT_DEFAULT_MS;
     if (!text.data) {
         return true;
     }
@@ -197,7 +198,7 @@ s_merge(exchange_t *self, const method_t *method, weft_span_t *value)
 {
     slot_t *slot = self->slot;
     params_error_t error;
-    const params_schema_t input = { method->input, method->about->input };
+    const params_schema_t input = { method ? method->input : NULL, method ? method->about->input : NOTHING };
     weft_buf_reset(&slot->input);
     weft_status_t status = params_merge(&slot->input, &input, slot->match.params, slot->match.param_count,
                                         slot->path.query, slot->path.query_count, *value, &error);
@@ -226,7 +227,7 @@ call_prepare(exchange_t *self, const method_t *method, weft_call_t *call)
     slot_t *slot = self->slot;
     weft_span_t value;
     memset(call, 0, sizeof *call);
-    if (method->refused) {
+    if (method && method->refused) {
         char detail[320];
         snprintf(detail, sizeof detail, "the method's input schema does not compile: %s", method->refused);
         exchange_refuse(self, 501, WEFT_UNIMPLEMENTED, "method-refused", detail);
@@ -241,15 +242,17 @@ call_prepare(exchange_t *self, const method_t *method, weft_call_t *call)
         return false;
     }
     call->body = value.size ? value : WEFT_SPAN("\x80"); /* no body is an empty object */
-    if (method->input && weft_schema_check(method->input, call->body, &slot->report) != WEFT_OK) {
+    if (method && method->input && weft_schema_check(method->input, call->body, &slot->report) != WEFT_OK) {
         s_refuse_input(self);
         return false;
     }
-    call->service = method->service->descriptor->name;
-    call->method = method->about->name;
-    call->meta = s_make_meta(slot, method->about->streaming);
     call->priority = WEFT_PRIORITY_DEFAULT;
-    call->idempotent = method->about->idempotent;
+    call->meta = s_make_meta(slot, method && method->about->streaming);
+    if (method) {
+        call->service = method->service->descriptor->name;
+        call->method = method->about->name;
+        call->idempotent = method->about->idempotent;
+    }
     return true;
 }
 

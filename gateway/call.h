@@ -8,7 +8,8 @@
 
 /* Makes the call: reads the body, merges in the parameters of slot->match and slot->path, checks it against
  * the method's schema, reads the deadline.  The spans of *call point into the slot.  False when it was
- * refused and answered. */
+ * refused and answered.  `method` NULL: nothing is known of it, so the caller names it in *call and somebody
+ * else checks the input. */
 bool call_prepare(exchange_t *self, const method_t *method, weft_call_t *call) WEFT_MUST_CHECK;
 
 /* False when no broker is there even after a moment; that is answered then. */

@@ -102,7 +102,12 @@ s_call(exchange_t *self, const snapshot_t *snapshot, const path_t *path)
     const catalog_row_t *row = snapshot_find(snapshot, path->segments[2]);
     const method_t *method = row ? catalog_row_method(row, path->segments[3]) : NULL;
     if (!row) {
-        s_unknown(self, snapshot, "no such service");
+        prefer_t prefer;
+        self->slot->match.param_count = 0;
+        if (queued_way(self, NULL, &prefer) != QUEUED_PREFER ||
+            !queued_run_unknown(self, snapshot, path->segments[2], path->segments[3], &prefer)) {
+            s_unknown(self, snapshot, "no such service");
+        }
         return;
     }
     if (!method) {

@@ -63,8 +63,11 @@ queued_way(const exchange_t *self, const method_t *method, prefer_t *prefer)
     }
     s_read_prefer(self, prefer);
     /* What manages jobs answers at once. */
-    if (prefer->respond_async && !s_is_jobs(method)) {
+    if (prefer->respond_async && !(method && s_is_jobs(method))) {
         return QUEUED_PREFER;
+    }
+    if (!method) {
+        return QUEUED_NOT;
     }
     bool key = self->slot->head.idempotency_key.data != NULL;
     return key && !method->about->idempotent && !queued_is_enqueue(method) ? QUEUED_KEY : QUEUED_NOT;
@@ -224,6 +227,42 @@ queued_problem(problem_t *problem, const weft_reply_t *reply)
     }
 }
 
+/* To jobs.enqueue the input is a field; to the caller it is all there is. */
+static void
+s_strip_pointers(exchange_t *self, problem_t *problem)
+{
+    const weft_span_t INPUT = WEFT_SPAN("/input");
+    weft_buf_t *out = &self->slot->body;
+    weft_mp_t at = weft_mp(problem->errors);
+    weft_mp_token_t token;
+    msgpack_packer pk;
+    if (problem->errors.size == 0 || !weft_mp_next(&at, &token) || token.type != WEFT_MP_ARRAY) {
+        return;
+    }
+    weft_buf_reset(out);
+    msgpack_packer_init(&pk, out, weft_buf_write);
+    msgpack_pack_array(&pk, token.count);
+    for (uint32_t i = token.count; i > 0; i--) {
+        weft_span_t error;
+        if (!weft_mp_value(&at, &error)) {
+            return;
+        }
+        weft_span_t pointer = weft_mp_get_str(error, "pointer");
+        if (pointer.size >= INPUT.size && memcmp(pointer.data, INPUT.data, INPUT.size) == 0) {
+            pointer.data += INPUT.size;
+            pointer.size -= INPUT.size;
+        }
+        msgpack_pack_map(&pk, 2);
+        s_pack(&pk, WEFT_SPAN("pointer"));
+        s_pack(&pk, pointer);
+        s_pack(&pk, WEFT_SPAN("message"));
+        s_pack(&pk, weft_mp_get_str(error, "message"));
+    }
+    if (!out->failed) {
+        problem->errors = weft_buf_span(out);
+    }
+}
+
 /* 202 and the job. */
 static void
 s_answer_accepted(exchange_t *self, const weft_reply_t *reply)
@@ -324,21 +363,46 @@ s_answer_job(exchange_t *self, const wish_t *wish, const weft_reply_t *reply)
 
 /* ---- the call ---- */
 
-/* False when there is nobody to take a job; that is answered then. */
 static bool
-s_has_jobs(exchange_t *self, const snapshot_t *snapshot, const wish_t *wish)
+s_has_jobs(const snapshot_t *snapshot)
 {
     const catalog_row_t *row = snapshot_find(snapshot, WEFT_SPAN(JOBS));
-    if (row && catalog_row_method(row, WEFT_SPAN("enqueue")) &&
-        (row->workers > 0 || weft_mono_ms() - row->idle_at < NO_WORKERS_MS)) {
-        return true;
+    return row && catalog_row_method(row, WEFT_SPAN("enqueue")) &&
+           (row->workers > 0 || weft_mono_ms() - row->idle_at < NO_WORKERS_MS);
+}
+
+/* Makes a job of the call, waits as long as is wished, and answers. */
+static void
+s_run(exchange_t *self, weft_call_t *call, const wish_t *wish)
+{
+    weft_reply_t reply;
+    problem_t problem;
+    s_pack_enqueue(self, call, wish);
+    if (self->slot->out.failed) {
+        exchange_refuse(self, 413, WEFT_OUT_OF_RANGE, "body-too-large",
+                        "the body is too large for one message");
+        return;
     }
-    s_count(self, wish, STATS_QUEUED_FAILED);
-    exchange_refuse(self, 503, WEFT_UNAVAILABLE, "no-jobs",
-                    wish->way == QUEUED_KEY
-                        ? "Idempotency-Key needs the jobs service, which has no workers at the moment"
-                        : "respond-async needs the jobs service, which has no workers at the moment");
-    return false;
+    call->service = WEFT_SPAN(JOBS);
+    call->method = WEFT_SPAN("enqueue");
+    call->body = weft_buf_span(&self->slot->out);
+    call->timeout_ms = wish->wait_ms + ENQUEUE_MS;
+    call->idempotent = false;
+    /* A caller that hangs up takes the call back, not the job: whether that was made it can find out by
+     * asking again with its key. */
+    if (!call_has_broker(self, call) || !call_make(self, call, &reply)) {
+        return;
+    }
+    if (reply.status == WEFT_OK) {
+        s_answer_job(self, wish, &reply);
+    } else {
+        queued_problem(&problem, &reply);
+        s_strip_pointers(self, &problem);
+        bool mismatch = problem.http == 422 && problem.errors.size == 0;
+        s_count(self, wish, mismatch ? STATS_QUEUED_CONFLICT : STATS_QUEUED_FAILED);
+        exchange_fail(self, &problem);
+    }
+    weft_reply_fini(&reply);
 }
 
 void
@@ -346,8 +410,6 @@ queued_run(exchange_t *self, const snapshot_t *snapshot, const method_t *method,
            const prefer_t *prefer)
 {
     weft_call_t call;
-    weft_reply_t reply;
-    problem_t problem;
     if (way == QUEUED_KEY && method->about->streaming) {
         exchange_refuse(self, 400, WEFT_INVALID_ARGUMENT, "idempotency-key",
                         "a stream cannot be given a second time: leave Idempotency-Key out, or ask for the "
@@ -358,31 +420,30 @@ queued_run(exchange_t *self, const snapshot_t *snapshot, const method_t *method,
         return;
     }
     const wish_t wish = s_wish(self, way, prefer, call.timeout_ms);
-    if (!s_has_jobs(self, snapshot, &wish)) {
+    if (!s_has_jobs(snapshot)) {
+        s_count(self, &wish, STATS_QUEUED_FAILED);
+        exchange_refuse(self, 503, WEFT_UNAVAILABLE, "no-jobs",
+                        way == QUEUED_KEY
+                            ? "Idempotency-Key needs the jobs service, which has no workers at the moment"
+                            : "respond-async needs the jobs service, which has no workers at the moment");
         return;
     }
-    s_pack_enqueue(self, &call, &wish);
-    if (self->slot->out.failed) {
-        exchange_refuse(self, 413, WEFT_OUT_OF_RANGE, "body-too-large",
-                        "the body is too large for one message");
-        return;
+    s_run(self, &call, &wish);
+}
+
+bool
+queued_run_unknown(exchange_t *self, const snapshot_t *snapshot, weft_span_t service, weft_span_t method,
+                   const prefer_t *prefer)
+{
+    weft_call_t call;
+    if (!s_has_jobs(snapshot) || !weft_service_valid(service) || !weft_method_valid(method)) {
+        return false;
     }
-    call.service = WEFT_SPAN(JOBS);
-    call.method = WEFT_SPAN("enqueue");
-    call.body = weft_buf_span(&self->slot->out);
-    call.timeout_ms = wish.wait_ms + ENQUEUE_MS;
-    call.idempotent = false;
-    /* A caller that hangs up takes the call back, not the job: whether that was made it can find out by
-     * asking again with its key. */
-    if (!call_has_broker(self, &call) || !call_make(self, &call, &reply)) {
-        return;
+    if (call_prepare(self, NULL, &call)) {
+        const wish_t wish = s_wish(self, QUEUED_PREFER, prefer, call.timeout_ms);
+        call.service = service;
+        call.method = method;
+        s_run(self, &call, &wish);
     }
-    if (reply.status == WEFT_OK) {
-        s_answer_job(self, &wish, &reply);
-    } else {
-        queued_problem(&problem, &reply);
-        s_count(self, &wish, problem.http == 422 ? STATS_QUEUED_CONFLICT : STATS_QUEUED_FAILED);
-        exchange_fail(self, &problem);
-    }
-    weft_reply_fini(&reply);
+    return true;
 }

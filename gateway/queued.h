@@ -13,12 +13,17 @@ typedef enum {
     QUEUED_KEY     /* Idempotency-Key, on a method that is not idempotent */
 } queued_way_t;
 
-/* Decides by the request's head. */
+/* Decides by the request's head.  `method` NULL: one that the gateway does not know (any more): only who asks
+ * asynchronously may wait for it. */
 queued_way_t queued_way(const exchange_t *self, const method_t *method, prefer_t *prefer);
 
 /* Runs the method as a job, and answers. */
 void queued_run(exchange_t *self, const snapshot_t *snapshot, const method_t *method, queued_way_t way,
                 const prefer_t *prefer);
+/* The same for a service that no broker knows, perhaps between two deploys: the jobs service remembers those
+ * that it has seen.  False, and nothing is answered, when that is not there either. */
+bool queued_run_unknown(exchange_t *self, const snapshot_t *snapshot, weft_span_t service, weft_span_t method,
+                        const prefer_t *prefer);
 
 bool queued_is_enqueue(const method_t *method);
 /* A call of jobs.enqueue itself: an Idempotency-Key becomes a field of its input, in slot->out, to which

@@ -135,6 +135,27 @@ class Queued(MeshTest):
         self.problem(self.ask(ASYNC, fail=[5, "no such method"]), 404)
         self.problem(self.ask(ASYNC, fail=[9, "so", "maybe", "handler", {"reason": "other"}]), 412)
 
+    def test_pointers_are_those_of_the_call(self):
+        errors = [{"pointer": "/input/a", "message": "is required"}, {"pointer": "/input", "message": "x"},
+                  {"pointer": "/method", "message": "y"}]
+        details = {"errors": errors}
+        problem = self.problem(self.ask(ASYNC, fail=[3, "bad", "no", "handler", details]), 422, kind="schema-violation")
+        self.assertEqual([error["pointer"] for error in problem["errors"]], ["/a", "", "/method"])
+        problem = self.problem(self.mesh.http("POST", "/v1/jobs", {"input": {"fail": [3, "bad", "no", "handler", details]}}),
+                               422)
+        self.assertEqual(problem["errors"], errors)
+
+    def test_a_service_that_only_the_jobs_service_knows(self):
+        reply = self.ask(dict(ASYNC, **{"X-Request-Timeout-Ms": "9"}), RUNNING, "/v1/call/gone/some-method?n=7")
+        self.assertEqual(reply.status, 202, reply)
+        asked = reply.json["input"]
+        self.assertEqual((asked["service"], asked["method"], asked["timeout_ms"], asked["input"]["n"]),
+                         ("gone", "some-method", 9, "7"))
+        self.problem(self.ask(ASYNC, path="/v1/call/gone/m", fail=[5, "no such service", "no"]), 404, "NOT_FOUND")
+        for path, headers in (("/v1/call/gone/m", {}), ("/v1/call/gone/m", self.key()), ("/v1/call/Gone/m", ASYNC),
+                              ("/v1/call/gone/M", ASYNC), ("/v1/call/thing/none", ASYNC), ("/v1/gone", ASYNC)):
+            self.problem(self.ask(headers, RUNNING, path), 404, kind="unknown-route")
+
     # ---- Idempotency-Key ----
 
     def key(self, key="k1", **more):
@@ -227,6 +248,7 @@ class WithoutJobs(MeshTest):
             self.assertIn("jobs service", problem["detail"])
         self.assertEqual(self.mesh.http("POST", "/v1/call/thing/echo", {}, {"Idempotency-Key": "k"}).status, 200)
         self.problem(self.mesh.http("POST", "/v1/jobs", {}), 404)
+        self.problem(self.mesh.http("POST", "/v1/call/gone/m", {}, ASYNC), 404)
 
     def test_a_jobs_service_that_left(self):
         self.mesh.fake("thing", {"name": "who"})
