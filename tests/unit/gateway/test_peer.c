@@ -47,7 +47,7 @@ s_bound(const char *host, uint16_t port)
 static uint16_t
 s_port_of(int fd)
 {
-    struct sockaddr_in address;
+    struct sockaddr_in address = { .sin_family = AF_INET };
     socklen_t size = sizeof address;
     assert_int_equal(getsockname(fd, (struct sockaddr *) &address, &size), 0);
     return ntohs(address.sin_port);
