@@ -260,7 +260,7 @@ bool queues_runs(const engine_t *self, const queue_t *queue);
 /* How many more of this queue it may take over. */
 uint32_t queues_room(const engine_t *self, const queue_t *queue);
 /* True when a new job of that priority may be born running. */
-bool queues_takes_newborn(const engine_t *self, const queue_t *queue, uint8_t priority);
+bool queues_takes_newborn(const engine_t *self, const queue_t *queue, uint8_t priority, bool keyed);
 /* Where an attempt goes that is not begun: it is ready, waits, or ends. */
 void queues_place(engine_t *self, attempt_t *attempt, bool front);
 /* Begins what may begin. */

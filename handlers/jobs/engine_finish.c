@@ -196,7 +196,8 @@ s_row_done(engine_t *self, finish_row_t *row, attempt_t *attempt)
         break;
     case FINISH_RELEASE:
         self->stats.released++;
-        if (attempt && queue)
+        /* One whose key nobody counts yet waits for the next full look. */
+        if (attempt && queue && (attempt->job->key.size == 0 || queue->config.keeper == self->number))
             queues_want(self, queue, attempt->job->priority,
                         lease_clock(self, self->lanes[LANE_FINISH].sent_at));
         break;

@@ -116,7 +116,7 @@ s_lease(engine_t *self, insert_row_t *row)
     const job_t *job = row->job;
     queue_t *queue = queues_get(self, job->queue);
     if (!queue || row->delay_ms > 0 || row->run_at_us != INT64_MIN ||
-        !queues_takes_newborn(self, queue, job->priority))
+        !queues_takes_newborn(self, queue, job->priority, job->key.size > 0))
         return NULL;
     /* The job goes with the batch; this one stands for it until the commit. */
     job_t *stand_in = job_new(0, 1);

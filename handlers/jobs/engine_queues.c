@@ -56,6 +56,13 @@ queues_runs(const engine_t *self, const queue_t *queue)
            s_ours(self, queue) && queue->backoff.place == 0;
 }
 
+/* Those with a key run only where the key is counted; until the queue has a keeper, nowhere. */
+static bool
+s_uncounted(const engine_t *self, const attempt_t *attempt)
+{
+    return attempt->job->key.size > 0 && attempt->queue->config.keeper != self->number;
+}
+
 /* Jobs at hand: those under way and a stock. */
 static uint32_t
 s_aim(const engine_t *self, const queue_t *queue)
@@ -100,8 +107,10 @@ s_queued_mask(const queue_t *queue)
 }
 
 bool
-queues_takes_newborn(const engine_t *self, const queue_t *queue, uint8_t priority)
+queues_takes_newborn(const engine_t *self, const queue_t *queue, uint8_t priority, bool keyed)
 {
+    if (keyed && queue->config.keeper != self->number)
+        return false;
     if (!queues_runs(self, queue) || queue->queued[priority] || queues_room(self, queue) == 0)
         return false;
     const uint32_t mask = s_queued_mask(queue);
@@ -118,7 +127,7 @@ queues_place(engine_t *self, attempt_t *attempt, bool front)
         replies_end_cancelled(self, attempt);
     } else if (job->attempts > job->max_attempts) {
         replies_end_failed(self, attempt, WEFT_ABORTED, "all attempts ended without an answer");
-    } else if (self->draining || queue->config.paused || !s_ours(self, queue)) {
+    } else if (self->draining || queue->config.paused || !s_ours(self, queue) || s_uncounted(self, attempt)) {
         finish_give_back(self, attempt, FINISH_RELEASE);
     } else if (attempt->holds_key || keys_take(self, attempt)) {
         attempts_set_state(self, attempt, ATTEMPT_READY, front);

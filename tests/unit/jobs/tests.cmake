@@ -8,6 +8,11 @@ endfunction()
 weft_jobs_unit(job)
 weft_jobs_unit(batch)
 
+# Decisions, without a database.
+foreach(name engine)
+    weft_unit(jobs/${name} LAYERS wire session LIBS weft_jobs_engine)
+endforeach()
+
 # Schedules and webhooks.
 weft_jobs_unit(cron)
 weft_unit(jobs/address SOURCES ${CMAKE_SOURCE_DIR}/handlers/jobs/address.c)
