@@ -146,6 +146,16 @@ s_fail(stream_t *self, problem_t *problem)
     }
 }
 
+/* An EventSource connects again behind the end of a stream too.  One that heard the end is told, by 204, that
+ * there is no more to come (HTML standard, 9.2.3). */
+static bool
+s_was_heard(const exchange_t *exchange, const weft_reply_t *reply)
+{
+    weft_span_t id;
+    return exchange->slot->head.last_event_id.size > 0 && weft_meta_get(reply->meta, "event.id", &id) &&
+           weft_span_equal(id, exchange->slot->head.last_event_id);
+}
+
 /* The final reply. */
 static void
 s_finish(stream_t *self, const weft_reply_t *reply)
@@ -159,6 +169,11 @@ s_finish(stream_t *self, const weft_reply_t *reply)
     }
     if (self->form == ACCEPT_JSON) {
         s_finish_collected(self, reply->body);
+        return;
+    }
+    if (self->form == ACCEPT_SSE && !self->open && s_was_heard(self->exchange, reply)) {
+        exchange_body(self->exchange);
+        exchange_send(self->exchange, 204, "", (weft_span_t){ NULL, 0 });
         return;
     }
     bool nil = reply->body.size == 1 && (unsigned char) reply->body.data[0] == 0xc0;

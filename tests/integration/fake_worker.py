@@ -75,7 +75,8 @@ def flood(body, request):
 
 def events(body, request):
     """Named and numbered parts, from behind the one that the caller heard last."""
-    for n in range(int(request.meta.get("last-event-id", "0")) + 1, body["count"] + 1):
+    last = request.meta.get("last-event-id", "0")
+    for n in range(body["count"] + 1 if last == "end" else int(last) + 1, body["count"] + 1):
         yield Answer({"n": n}, {"event.name": "tick", "event.id": str(n)})
     return Answer({"count": body["count"]}, {"event.id": "end"})
 

@@ -84,6 +84,9 @@ class Streams(MeshTest):
         for last, rest in (("2", ticks[2:]), ("3", []), ("", ticks)):
             again = self.mesh.http("GET", "/v1/fake/events?count=3", headers=dict(sse, **{"Last-Event-ID": last}))
             self.assertEqual(self.events(again), rest + [done])
+        # An EventSource comes back behind the end as well: 204 tells it to stay away.
+        over = self.mesh.http("GET", "/v1/fake/events?count=3", headers=dict(sse, **{"Last-Event-ID": "end"}))
+        self.assertEqual((over.status, over.body), (204, b""))
         lines = self.mesh.http("GET", "/v1/fake/events?count=3", headers={"Accept": "application/x-ndjson"})
         self.assertEqual([json.loads(line) for line in lines.body.decode().splitlines()],
                          [{"n": 1}, {"n": 2}, {"n": 3}, {"count": 3}])
