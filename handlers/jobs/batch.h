@@ -108,6 +108,9 @@ typedef struct {
     /* out */
     bool applied; /* false: the fence was old.  Also true when weft_job_done has this id and fence with the
                    * same state already (weft_job_complete did it, or a commit whose answer got lost) */
+    bool blocked; /* not applied, but the fence is good: another transaction holds the row (the handler that
+                   * completes it, stopped in the midst), or the database refused this very row.  To be sent
+                   * again a little later */
     int64_t released_us; /* run_at of the job that release_key freed; INT64_MAX: none */
     int32_t new_fence;   /* AGAIN */
     int16_t attempts;    /* AGAIN */
@@ -158,6 +161,7 @@ typedef struct {
     int32_t *moved_queues;  /* out: the queues that they are in, each once */
     uint32_t moved_queue_count;
     /* out */
+    int64_t now_us; /* the database's clock in this transaction: created_at of INSERT's jobs */
     batch_end_t end;
     char sqlstate[6];
 } batch_t;
