@@ -1,7 +1,9 @@
 # Fuzz targets (preset fuzz): build/fuzz/tests/fuzz_json -max_total_time=60 tests/fuzz/seeds/json
 if(WEFT_FUZZ)
-    foreach(name wire json schema descriptor)
-        add_executable(fuzz_${name} ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/fuzz_${name}.c)
+    set(fuzz_prefer_sources ${CMAKE_SOURCE_DIR}/gateway/prefer.c)
+    foreach(name wire json schema descriptor prefer)
+        add_executable(fuzz_${name} ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/fuzz_${name}.c ${fuzz_${name}_sources})
+        target_include_directories(fuzz_${name} PRIVATE ${CMAKE_SOURCE_DIR})
         target_sources(fuzz_${name} PRIVATE $<TARGET_OBJECTS:weft_runtime> $<TARGET_OBJECTS:weft_wire>
             $<TARGET_OBJECTS:weft_data>)
         target_link_libraries(fuzz_${name} PRIVATE weft_headers ${CIVETWEB_LIBRARY})
