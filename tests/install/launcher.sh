@@ -178,6 +178,14 @@ step "down"
 expect 0 "weft is down" ./weft down
 expect 3 "broker .*down" ./weft status
 
+step "down while up is at work: the supervisor is told, not left behind"
+./weft up -d "${ports[@]}" >"$work/begun" 2>&1 &
+pid=$!
+until grep -q starting .weft/run/state; do kill -0 "$pid" || fail "up ended: $(cat -- "$work/begun")"; done
+expect 0 "weft is down$" ./weft down
+wait "$pid" || true # it may have been up before, or not
+expect 3 "postgresql .*down" ./weft status
+
 step "a component that dies at once shows its last words"
 expect 1 "WEFT_LOG: \"loud\" is none of" env WEFT_LOG=loud ./weft up -d "${ports[@]}"
 expect 3 "postgresql .*down" ./weft status
