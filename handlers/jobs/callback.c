@@ -46,7 +46,7 @@ s_part(CURLU *url, CURLUPart part)
 }
 
 static bool
-s_check_parts(const callback_policy_t *policy, CURLU *url, char *why, size_t why_size)
+s_check_parts(const callback_policy_t *policy, CURLU *url, const char *text, char *why, size_t why_size)
 {
     char *scheme = s_part(url, CURLUPART_SCHEME), *host = s_part(url, CURLUPART_HOST);
     char *user = s_part(url, CURLUPART_USER), *password = s_part(url, CURLUPART_PASSWORD);
@@ -57,7 +57,8 @@ s_check_parts(const callback_policy_t *policy, CURLU *url, char *why, size_t why
         fault = "its scheme is not https";
     else if (http && !policy->addresses.http)
         fault = "its scheme is not https (WEFT_WEBHOOK_ALLOW=http would allow http)";
-    else if (!host || !*host)
+    else if (!host || !*host ||
+             strstr(text, ":///")) /* libcurl forgives that one, and we would not know the host */
         fault = "it has no host";
     else if (user || password)
         fault = "it has a user or a password in it";
@@ -95,7 +96,7 @@ callback_check(const callback_policy_t *policy, weft_span_t url, char *why, size
     text[url.size] = '\0';
     CURLU *parsed = curl_url();
     CURLUcode code = parsed ? curl_url_set(parsed, CURLUPART_URL, text, 0) : CURLUE_OUT_OF_MEMORY;
-    bool good = code == CURLUE_OK && s_check_parts(policy, parsed, why, why_size);
+    bool good = code == CURLUE_OK && s_check_parts(policy, parsed, text, why, why_size);
     if (code == CURLUE_UNSUPPORTED_SCHEME)
         weft_format(why, why_size, "its scheme is not https");
     else if (code != CURLUE_OK)

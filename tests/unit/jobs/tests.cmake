@@ -17,3 +17,8 @@ endforeach()
 weft_jobs_unit(cron)
 weft_unit(jobs/address SOURCES ${CMAKE_SOURCE_DIR}/handlers/jobs/address.c)
 weft_unit(jobs/signature SOURCES ${CMAKE_SOURCE_DIR}/handlers/jobs/signature.c LIBS crypto)
+set(jobs ${CMAKE_SOURCE_DIR}/handlers/jobs)
+weft_unit(jobs/callback LAYERS wire data session bus handler SOURCES ${jobs}/callback.c ${jobs}/address.c LIBS PkgConfig::CURL)
+weft_unit(jobs/schedule_time LAYERS wire data session bus handler
+    SOURCES ${jobs}/schedule_time.c ${jobs}/cron.c ${CMAKE_CURRENT_SOURCE_DIR}/unit/handler/pg_fixture.c)
+target_compile_definitions(test_jobs_schedule_time PRIVATE JOBS_MIGRATIONS="${jobs}/migrations")
