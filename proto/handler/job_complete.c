@@ -11,13 +11,13 @@
 #define OLD_FENCE "WF001"          /* raised by weft_job_complete() in SQL; handlers/jobs/migrations */
 #define UNDEFINED_FUNCTION "42883" /* PostgreSQL 15, Appendix A */
 
-static const char s_complete_sql[] =
-    "SELECT weft_job_complete($1::bigint, $2::integer, $3::bytea, $4::bytea)";
+static const char s_complete_sql[] = "SELECT weft_job_complete($1::bigint, $2::integer, $3::bytea, $4::bytea,"
+                                     " $5::bigint * interval '1 millisecond')";
 /* What this very attempt has committed before: 4 is succeeded. */
 static const char s_completed_sql[] = "SELECT result, result_meta FROM weft_job_done"
                                       " WHERE id = $1::bigint AND fence = $2::integer AND state = 4";
 
-enum { JOB, FENCE, RESULT, META, PARAMS };
+enum { JOB, FENCE, RESULT, META, KEEP, PARAMS };
 
 typedef struct {
     weft_run_t body;
@@ -47,6 +47,7 @@ s_complete(weft_request_t *request, complete_t *complete)
 {
     weft_status_t status = WEFT_OK;
     weft_span_t result = weft_buf_span(&request->result), meta;
+    int64_t keep_ms = (int64_t) request->method->row->job.keep_ms;
     if (!s_pack_meta(request, &complete->meta))
         return weft_fail(request, WEFT_INTERNAL, "could not encode the reply's meta");
     meta = weft_buf_span(&complete->meta);
@@ -55,6 +56,8 @@ s_complete(weft_request_t *request, complete_t *complete)
     complete->params[RESULT] = weft_pg_bytes(result.size > 0 ? result
                                                              : WEFT_SPAN("\xc0")); /* nil, as in a reply */
     complete->params[META] = meta.size > 0 ? weft_pg_bytes(meta) : weft_pg_null();
+    complete->params[KEEP] = keep_ms > 0 ? weft_pg_int(keep_ms)
+                                         : weft_pg_null(); /* where the job does not say */
     complete->last = (pg_last_t){ .sql = s_complete_sql, .params = complete->params, .count = PARAMS };
     if (complete->joined) {
         PGresult *rows = weft_pg_query(request, s_complete_sql, complete->params, PARAMS, &status);
@@ -93,6 +96,13 @@ s_restore_meta(weft_request_t *request, weft_span_t map)
     request->meta_count = token.count;
 }
 
+static weft_status_t
+s_fail_over(weft_request_t *request)
+{
+    return weft_fail(request, WEFT_ABORTED,
+                     "this attempt is over: the job ended, or was given to another attempt");
+}
+
 /* An old fence is that of a complete job where this attempt was made twice (the broker hands a request of an
  * idempotent method on when a worker is lost), or where the connection broke during COMMIT and `body` ran
  * again: then the first one's result is the reply. */
@@ -103,10 +113,10 @@ s_replay(weft_request_t *request)
     const weft_pg_param_t params[] = { weft_pg_text(weft_job_id(request)),
                                        weft_pg_int(weft_job_fence(request)) };
     PGresult *rows = pg_query(request, s_completed_sql, params, 2, true, &status);
-    if (!rows)
-        return status;
+    if (!rows) /* perhaps this role may call the function, and see no more of the queue */
+        return status == WEFT_INTERNAL ? s_fail_over(request) : status;
     if (PQntuples(rows) == 0) {
-        status = WEFT_ABORTED; /* with the text that it has */
+        status = s_fail_over(request);
     } else {
         weft_span_t result = weft_pg_get_text(rows, 0, 0);
         request_clear_result(request);
@@ -129,9 +139,7 @@ s_explain(weft_request_t *request, const complete_t *complete, weft_status_t sta
             "used there, weft_pg_once can");
     if (strcmp(sqlstate, OLD_FENCE) != 0)
         return status;
-    status = weft_fail(request, WEFT_ABORTED,
-                       "this attempt is over: the job ended, or was given to another attempt");
-    return complete->joined ? status : s_replay(request);
+    return complete->joined ? s_fail_over(request) : s_replay(request);
 }
 
 weft_status_t

@@ -369,6 +369,46 @@ test_behind_a_pooler_nothing_is_prepared(void **state)
     s_a->config.prepare = true;
 }
 
+static void
+test_a_role_that_sees_nothing_of_the_queue(void **state)
+{
+    (void) state;
+    plan_t plan = { 0 };
+    s_clear();
+    pg_drop(s_a->pg);
+    pg_fixture_sql("CREATE ROLE blind_worker");
+    pg_fixture_sql("GRANT ALL ON t, deadly TO blind_worker");
+    pg_fixture_sql("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO blind_worker");
+    pg_fixture_sql("GRANT EXECUTE ON FUNCTION weft_job_complete TO blind_worker");
+    weft_status_t status;
+    weft_request_t *request = pg_context_begin(s_a, NULL, NULL, 60000);
+    PQclear(weft_pg_query(request, "SET ROLE blind_worker", NULL, 0, &status));
+    assert_int_equal(status, WEFT_OK);
+    assert_int_equal(s_call(s_a, OLD, &plan), WEFT_ABORTED);
+    assert_non_null(strstr(s_a->request->fail_text, "this attempt is over"));
+    assert_int_equal(s_call(s_a, JOB, &plan), WEFT_OK);
+    assert_string_equal(s_jobs(), "0 live, 7 4 3 02");
+    pg_drop(s_a->pg);
+    pg_fixture_sql("DROP OWNED BY blind_worker");
+    pg_fixture_sql("DROP ROLE blind_worker");
+}
+
+static void
+test_the_methods_keep_counts_where_the_job_does_not_say(void **state)
+{
+    (void) state;
+    plan_t plan = { 0 };
+    s_clear();
+    weft_request_t *request = pg_context_begin(s_a, JOB, NULL, 60000);
+    weft_method_t row = *request->method->row;
+    method_t method = *request->method;
+    row.job.keep_ms = 3600000;
+    method.row = &row;
+    request->method = &method;
+    assert_int_equal(weft_job_complete(request, s_insert, &plan), WEFT_OK);
+    assert_string_equal(pg_fixture_sql("SELECT expires_at - finished_at FROM weft_job_done"), "01:00:00");
+}
+
 int
 main(void)
 {
@@ -386,6 +426,8 @@ main(void)
         cmocka_unit_test(test_within_a_transaction_it_joins_that),
         cmocka_unit_test(test_another_database_is_told_apart),
         cmocka_unit_test(test_behind_a_pooler_nothing_is_prepared),
+        cmocka_unit_test(test_a_role_that_sees_nothing_of_the_queue),
+        cmocka_unit_test(test_the_methods_keep_counts_where_the_job_does_not_say),
     };
     return cmocka_run_group_tests(tests, s_setup, s_teardown);
 }
