@@ -14,6 +14,7 @@
 #include "gateway/queued.h"
 
 #define IDEMPOTENCY_KEY_MAX 255
+#define LEAVE_SLICE_MS 500 /* how soon a wait that can be ended notices that the gateway leaves */
 
 static const weft_span_t NOTHING = { NULL, 0 };
 
@@ -349,53 +350,73 @@ s_answer(exchange_t *self, const weft_reply_t *reply, bool enqueue)
     call_answer_result(self, reply->meta, "http.status", "http.location", reply->body);
 }
 
-/* The caller is gone, or the gateway must go. */
-static void
-s_give_up(exchange_t *self, waiter_event_t event, uint64_t ticket)
+void
+call_hung_up(exchange_t *self)
 {
-    weft_cancel(self->gateway->client, ticket);
-    waiter_end(&self->slot->waiter);
-    if (event == WAITER_HANGUP) {
-        weft_metric_add(self->gateway->stats.hangups, 1);
-        self->status = 499;
-        self->broken = self->close = true;
-        return;
+    weft_metric_add(self->gateway->stats.hangups, 1);
+    self->status = 499;
+    self->broken = self->close = true;
+}
+
+call_end_t
+call_try(exchange_t *self, const weft_call_t *call, bool leave, weft_reply_t *reply, weft_status_t *why)
+{
+    slot_t *slot = self->slot;
+    gateway_t *gateway = self->gateway;
+    const int slice_ms = leave ? LEAVE_SLICE_MS : -1;
+    const gateway_phase_t last = leave ? GATEWAY_LAME : GATEWAY_DRAINING;
+    uint64_t ticket;
+    int64_t begun_us = weft_mono_us();
+    waiter_begin(&slot->waiter, false);
+    *why = weft_submit(gateway->client, call, waiter_on_reply, &slot->waiter, &ticket);
+    if (*why != WEFT_OK) {
+        return CALL_REFUSED;
     }
-    problem_t problem = { .http = 503,
-                          .code = WEFT_UNAVAILABLE,
-                          .kind = "leaving",
-                          .detail = WEFT_SPAN("the gateway left before the call ended"),
-                          .executed_maybe = true };
-    exchange_fail(self, &problem);
+    self->submitted_us = self->submitted_us ? self->submitted_us : begun_us;
+    waiter_event_t event;
+    do {
+        event = waiter_next(&slot->waiter, slice_ms, call_find_socket, self, reply);
+    } while ((event == WAITER_INTERRUPTED || event == WAITER_TIMEOUT) && gateway_phase(gateway) <= last);
+    if (event == WAITER_REPLY) {
+        self->replied_us = weft_mono_us();
+        call_take_times(self, reply);
+        return CALL_REPLIED;
+    }
+    weft_cancel(gateway->client, ticket);
+    waiter_end(&slot->waiter);
+    if (event == WAITER_HANGUP) {
+        call_hung_up(self);
+        return CALL_HANGUP;
+    }
+    return CALL_LEAVING;
 }
 
 bool
 call_make(exchange_t *self, const weft_call_t *call, weft_reply_t *reply)
 {
-    slot_t *slot = self->slot;
-    gateway_t *gateway = self->gateway;
-    uint64_t ticket;
-    self->submitted_us = weft_mono_us();
-    waiter_begin(&slot->waiter, false);
-    weft_status_t status = weft_submit(gateway->client, call, waiter_on_reply, &slot->waiter, &ticket);
-    if (status != WEFT_OK) {
-        bool overload = status == WEFT_RESOURCE_EXHAUSTED;
-        self->submitted_us = 0;
-        exchange_refuse(self, overload ? 503 : 413, status, overload ? "overload" : "message-too-large",
+    weft_status_t why;
+    problem_t problem;
+    bool overload;
+    switch (call_try(self, call, false, reply, &why)) {
+    case CALL_REPLIED:
+        return true;
+    case CALL_REFUSED:
+        overload = why == WEFT_RESOURCE_EXHAUSTED;
+        exchange_refuse(self, overload ? 503 : 413, why, overload ? "overload" : "message-too-large",
                         overload ? "too many calls are open" : "the call does not fit into one message");
         return false;
-    }
-    waiter_event_t event;
-    do {
-        event = waiter_next(&slot->waiter, -1, call_find_socket, self, reply);
-    } while (event == WAITER_INTERRUPTED && gateway_phase(gateway) < GATEWAY_STOPPED);
-    if (event != WAITER_REPLY) {
-        s_give_up(self, event, ticket);
+    case CALL_HANGUP:
+        return false;
+    case CALL_LEAVING:
+        problem = (problem_t){ .http = 503,
+                               .code = WEFT_UNAVAILABLE,
+                               .kind = "leaving",
+                               .detail = WEFT_SPAN("the gateway left before the call ended"),
+                               .executed_maybe = true };
+        exchange_fail(self, &problem);
         return false;
     }
-    self->replied_us = weft_mono_us();
-    call_take_times(self, reply);
-    return true;
+    return false;
 }
 
 void

@@ -15,9 +15,22 @@ bool call_prepare(exchange_t *self, const method_t *method, weft_call_t *call) W
 /* False when no broker is there even after a moment; that is answered then. */
 bool call_has_broker(exchange_t *self, const weft_call_t *call) WEFT_MUST_CHECK;
 
-/* Makes the call and waits for its reply, which the caller then owns; the times of it are taken over.  False
- * when there is none: the caller hung up, or it was answered here. */
+typedef enum {
+    CALL_REPLIED,
+    CALL_REFUSED, /* it was not made, see *why */
+    CALL_HANGUP,  /* the caller is gone: nothing can be answered */
+    CALL_LEAVING  /* the gateway has to go */
+} call_end_t;
+
+/* Makes the call and waits for its reply, which the caller then owns; the times of it are taken over.
+ * `leave`: does so only while new requests are taken.  Answers nothing. */
+call_end_t call_try(exchange_t *self, const weft_call_t *call, bool leave, weft_reply_t *reply,
+                    weft_status_t *why) WEFT_MUST_CHECK;
+/* The same; false when there is no reply, which was answered then. */
 bool call_make(exchange_t *self, const weft_call_t *call, weft_reply_t *reply) WEFT_MUST_CHECK;
+
+/* Notes that the caller is gone. */
+void call_hung_up(exchange_t *self);
 
 /* Answers with a result: the 2xx and the Location stand in `meta` under these keys, or 200 and none. */
 void call_answer_result(exchange_t *self, weft_span_t meta, const char *status_key, const char *location_key,

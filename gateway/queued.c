@@ -10,19 +10,18 @@
 #include <weft/mp.h>
 
 #include "gateway/call.h"
+#include "gateway/follow.h"
 
 #define JOBS "jobs"
 #define WAIT_MAX_S 600     /* of Prefer: wait; more is held to it, and the answer says so */
-#define ENQUEUE_MS 10000   /* beyond the wait itself: for the commit */
 #define NO_WORKERS_MS 1000 /* as long a call of a service without workers may wait for one */
 #define RETRY_AFTER_S "1"
 
 /* How one call is asked for. */
 typedef struct {
     queued_way_t way;
-    uint32_t wait_ms;    /* 0: it is not waited for */
-    uint32_t timeout_ms; /* of an attempt; 0: not said */
-    char applied[48];    /* Preference-Applied; empty: none */
+    follow_wish_t follow;
+    char applied[48]; /* Preference-Applied; empty: none */
 } wish_t;
 
 static void
@@ -80,62 +79,19 @@ s_wish(const exchange_t *self, queued_way_t way, const prefer_t *prefer, uint32_
 {
     wish_t wish = { .way = way };
     if (way == QUEUED_KEY) {
-        wish.wait_ms = timeout_ms < WEFT_TTL_MAX_MS - ENQUEUE_MS ? timeout_ms : WEFT_TTL_MAX_MS - ENQUEUE_MS;
+        wish.follow.wait_ms = timeout_ms;
         return wish;
     }
-    wish.timeout_ms = self->slot->head.timeout.data ? timeout_ms : 0;
+    wish.follow.wait_found = true;
+    wish.follow.timeout_ms = self->slot->head.timeout.data ? timeout_ms : 0;
     if (prefer->wait) {
         uint32_t wait_s = prefer->wait_s < WAIT_MAX_S ? prefer->wait_s : WAIT_MAX_S;
-        wish.wait_ms = wait_s * 1000;
+        wish.follow.wait_ms = wait_s * 1000;
         snprintf(wish.applied, sizeof wish.applied, "respond-async, wait=%u", wait_s);
     } else {
         snprintf(wish.applied, sizeof wish.applied, "respond-async");
     }
     return wish;
-}
-
-/* Where the key counts: the method, by whichever route it is called.  The jobs service adds who calls. */
-static void
-s_pack_idempotency(msgpack_packer *pk, weft_span_t service, weft_span_t method, weft_span_t key)
-{
-    char scope[WEFT_SERVICE_MAX + WEFT_METHOD_MAX + 2];
-    int size = snprintf(scope, sizeof scope, "%.*s.%.*s", (int) service.size, service.data, (int) method.size,
-                        method.data);
-    s_pack(pk, WEFT_SPAN("idempotency"));
-    msgpack_pack_map(pk, 2);
-    s_pack(pk, WEFT_SPAN("scope"));
-    s_pack(pk, (weft_span_t){ scope, (size_t) size });
-    s_pack(pk, WEFT_SPAN("key"));
-    s_pack(pk, key);
-}
-
-/* The input of jobs.enqueue, into slot->out. */
-static void
-s_pack_enqueue(exchange_t *self, const weft_call_t *call, const wish_t *wish)
-{
-    weft_buf_t *out = &self->slot->out;
-    weft_span_t key = self->slot->head.idempotency_key;
-    msgpack_packer pk;
-    weft_buf_reset(out);
-    msgpack_packer_init(&pk, out, weft_buf_write);
-    msgpack_pack_map(&pk, 3u + (wish->wait_ms > 0) + (wish->timeout_ms > 0) + (key.size > 0));
-    s_pack(&pk, WEFT_SPAN("service"));
-    s_pack(&pk, call->service);
-    s_pack(&pk, WEFT_SPAN("method"));
-    s_pack(&pk, call->method);
-    s_pack(&pk, WEFT_SPAN("input"));
-    (void) weft_buf_add(out, call->body.data, call->body.size);
-    if (wish->wait_ms > 0) {
-        s_pack(&pk, WEFT_SPAN("wait_ms"));
-        msgpack_pack_uint32(&pk, wish->wait_ms);
-    }
-    if (wish->timeout_ms > 0) {
-        s_pack(&pk, WEFT_SPAN("timeout_ms"));
-        msgpack_pack_uint32(&pk, wish->timeout_ms);
-    }
-    if (key.size > 0) {
-        s_pack_idempotency(&pk, call->service, call->method, key);
-    }
 }
 
 bool
@@ -158,7 +114,7 @@ queued_put_key(exchange_t *self, weft_call_t *call)
     msgpack_packer_init(&pk, out, weft_buf_write);
     msgpack_pack_map(&pk, (size_t) token.count + 1);
     (void) weft_buf_add(out, at.at, (size_t) (at.end - at.at));
-    s_pack_idempotency(&pk, call->service, call->method, key);
+    follow_pack_key(out, call->service, call->method, key);
     if (out->failed) {
         exchange_refuse(self, 413, WEFT_OUT_OF_RANGE, "body-too-large",
                         "the body is too large for one message");
@@ -176,22 +132,6 @@ s_count(exchange_t *self, const wish_t *wish, stats_queued_t outcome)
     weft_metric_add(self->gateway->stats.queued[wish->way == QUEUED_KEY][outcome], 1);
 }
 
-/* The id of the job in hand, a decimal number as it comes from the jobs service.  False when it is none. */
-static bool
-s_take_id(exchange_t *self, weft_span_t job)
-{
-    weft_span_t id = weft_mp_get_str(job, "id");
-    bool sound = id.size > 0 && id.size < sizeof self->job;
-    for (size_t i = 0; i < id.size && sound; i++) {
-        sound = id.data[i] >= '0' && id.data[i] <= '9';
-    }
-    if (sound) {
-        memcpy(self->job, id.data, id.size);
-        self->job[id.size] = '\0';
-    }
-    return sound;
-}
-
 static void
 s_add_location(exchange_t *self)
 {
@@ -203,7 +143,7 @@ s_add_location(exchange_t *self)
 void
 queued_look(exchange_t *self, const weft_reply_t *reply, int http)
 {
-    if (s_take_id(self, reply->body) && weft_mp_get_bool(reply->body, "replayed", false) &&
+    if (follow_take_id(self, reply->body) && weft_mp_get_bool(reply->body, "replayed", false) &&
         self->slot->head.idempotency_key.size > 0) {
         exchange_add_header(self, "Idempotent-Replayed", "true");
     }
@@ -330,12 +270,11 @@ s_answer_timeout(exchange_t *self)
 }
 
 static void
-s_answer_job(exchange_t *self, const wish_t *wish, const weft_reply_t *reply)
+s_answer_job(exchange_t *self, const wish_t *wish, const followed_t *followed)
 {
-    weft_span_t job = reply->body;
-    bool done = weft_mp_get_bool(job, "done", false);
-    bool replayed = weft_mp_get_bool(job, "replayed", false);
-    if (!s_take_id(self, job)) {
+    const weft_reply_t *reply = &followed->reply;
+    bool found = followed->found;
+    if (!self->job[0]) {
         exchange_refuse(self, 500, WEFT_INTERNAL, "no-job", "the jobs service answered without a job");
         return;
     }
@@ -343,16 +282,16 @@ s_answer_job(exchange_t *self, const wish_t *wish, const weft_reply_t *reply)
         exchange_add_header(self, "Preference-Applied", wish->applied);
     }
     /* An answer that was given before; not a conflict, nor what begins only now. */
-    if (replayed && (done || wish->way == QUEUED_PREFER)) {
+    if (found && (followed->done || wish->way == QUEUED_PREFER)) {
         exchange_add_header(self, "Idempotent-Replayed", "true");
     }
-    if (done && wish->wait_ms > 0) {
-        s_count(self, wish, replayed ? STATS_QUEUED_REPLAYED : STATS_QUEUED_DONE);
+    if (followed->done && wish->follow.wait_ms > 0) {
+        s_count(self, wish, found ? STATS_QUEUED_REPLAYED : STATS_QUEUED_DONE);
         s_answer_done(self, reply);
     } else if (wish->way == QUEUED_PREFER) {
-        s_count(self, wish, replayed ? STATS_QUEUED_REPLAYED : STATS_QUEUED_ACCEPTED);
+        s_count(self, wish, found ? STATS_QUEUED_REPLAYED : STATS_QUEUED_ACCEPTED);
         s_answer_accepted(self, reply);
-    } else if (replayed) {
+    } else if (found) {
         s_count(self, wish, STATS_QUEUED_CONFLICT);
         s_answer_running(self);
     } else {
@@ -373,36 +312,23 @@ s_has_jobs(const snapshot_t *snapshot)
 
 /* Makes a job of the call, waits as long as is wished, and answers. */
 static void
-s_run(exchange_t *self, weft_call_t *call, const wish_t *wish)
+s_run(exchange_t *self, const weft_call_t *call, const wish_t *wish)
 {
-    weft_reply_t reply;
+    followed_t followed;
     problem_t problem;
-    s_pack_enqueue(self, call, wish);
-    if (self->slot->out.failed) {
-        exchange_refuse(self, 413, WEFT_OUT_OF_RANGE, "body-too-large",
-                        "the body is too large for one message");
+    if (!follow_job(self, call, &wish->follow, &followed)) {
         return;
     }
-    call->service = WEFT_SPAN(JOBS);
-    call->method = WEFT_SPAN("enqueue");
-    call->body = weft_buf_span(&self->slot->out);
-    call->timeout_ms = wish->wait_ms + ENQUEUE_MS;
-    call->idempotent = false;
-    /* A caller that hangs up takes the call back, not the job: whether that was made it can find out by
-     * asking again with its key. */
-    if (!call_has_broker(self, call) || !call_make(self, call, &reply)) {
-        return;
-    }
-    if (reply.status == WEFT_OK) {
-        s_answer_job(self, wish, &reply);
+    if (followed.reply.status == WEFT_OK) {
+        s_answer_job(self, wish, &followed);
     } else {
-        queued_problem(&problem, &reply);
+        queued_problem(&problem, &followed.reply);
         s_strip_pointers(self, &problem);
         bool mismatch = problem.http == 422 && problem.errors.size == 0;
         s_count(self, wish, mismatch ? STATS_QUEUED_CONFLICT : STATS_QUEUED_FAILED);
         exchange_fail(self, &problem);
     }
-    weft_reply_fini(&reply);
+    weft_reply_fini(&followed.reply);
 }
 
 void

@@ -88,14 +88,38 @@ def oddities(body, request):
     yield Answer({}, {"event.name": "gr\u00fc\u00df", "event.id": "x" * 256})
 
 
+LATER = []  # what `get` will say
+
+
 def enqueue(body, request):
-    """As the service jobs would, if it did what the call's input says: `answer` with `meta`, or `fail`.  The job's input
-    is what it was asked for."""
+    """As the service jobs would, if it did what the call's input says: `answer` with `meta`, or `fail`, each of `fails`
+    the first times; `later`: what `get` says then.  The job's input is what it was asked for."""
     script = body["input"]
+    for fail in script.get("fails", []):
+        if fail not in FAILED:
+            FAILED.append(fail)
+            raise plain.Fail(*fail)
     if "fail" in script:
         raise plain.Fail(*script["fail"])
+    LATER[:] = script.get("later", [])
     job = script["answer"]
     return Answer(dict(job, input=dict(body, meta=request.meta)) if isinstance(job, dict) else job, script.get("meta"))
+
+
+FAILED = []
+
+
+def get(body, request):
+    """The next of `later`: an answer, with `asked` as its progress; a list: Fail; a number: waits for the caller to
+    leave."""
+    said = LATER.pop(0) if LATER else 0
+    if isinstance(said, list):
+        raise plain.Fail(*said)
+    while said == 0 and not request.cancelled:
+        yield None
+    if said == 0:
+        raise plain.Fail(1, "cancelled")
+    return Answer(dict(said, progress={"asked": body}), {"result.http.status": "201"})
 
 
 def who(body, request):
@@ -105,7 +129,7 @@ def who(body, request):
 if __name__ == "__main__":
     descriptor = json.loads(sys.argv[2])
     methods = {f.__name__: f for f in (created, strange, empty, garbage, intkeys, nan, binary, exhausted, silent, flood,
-                                       events, oddities, enqueue, who, plain.echo, plain.info, plain.fail, plain.count, plain.wait, plain.die)}
+                                       events, oddities, enqueue, get, who, plain.echo, plain.info, plain.fail, plain.count, plain.wait, plain.die)}
     names = [method["name"] for method in descriptor.get("methods", [])]
     worker = Worker(sys.argv[1], descriptor["name"], {name: methods.get(name, who) for name in names},
                     capacity=int(sys.argv[3]) if len(sys.argv) > 3 else 8)

@@ -1,7 +1,9 @@
 """test_queued - calls that the gateway sends through the queue, against a service `jobs` that answers as each test says"""
+import json
+import threading
 import unittest
 
-from mesh import MeshTest, eventually
+from mesh import PATIENCE, MeshTest, eventually
 
 ASYNC = {"Prefer": "respond-async"}
 DONE = {"id": "7", "service": "thing", "method": "who", "state": "succeeded", "done": True, "result": {"n": 1}}
@@ -13,7 +15,7 @@ class Queued(MeshTest):
 
     def begin(self):
         MeshTest.begin(self)
-        self.jobs = self.mesh.fake("jobs", {"name": "enqueue", "http": ["POST /v1/jobs"]})
+        self.jobs = self.mesh.fake("jobs", {"name": "enqueue", "http": ["POST /v1/jobs"]}, {"name": "get", "idempotent": True})
         self.mesh.fake("thing", {"name": "who", "http": ["POST /v1/things/{id}"], "input": {
             "type": "object", "properties": {"id": {"type": "integer"}}}},
                        {"name": "echo", "idempotent": True}, {"name": "flood", "streaming": True})
@@ -40,19 +42,56 @@ class Queued(MeshTest):
             self.assertEqual(asked, {"service": "thing", "method": "who", "input": dict(answer=RUNNING, **more)})
 
     def test_wait(self):
-        for prefer, wait_ms, applied in (("respond-async, wait=5", 5000, "respond-async, wait=5"),
-                                         ("wait=5; x=y, Respond-Async", 5000, "respond-async, wait=5"),
-                                         ("respond-async, wait=100000", 600000, "respond-async, wait=600"),
+        for prefer, wait_ms, applied in (("respond-async, wait=5", 2000, "respond-async, wait=5"),
+                                         ("wait=1; x=y, Respond-Async", 1000, "respond-async, wait=1"),
+                                         ("respond-async, wait=100000", 2000, "respond-async, wait=600"),
                                          ("respond-async, wait=0", None, "respond-async, wait=0"),
                                          ("respond-async, wait=soon", None, "respond-async")):
-            reply = self.ask({"Prefer": prefer}, RUNNING)
+            gone = [5, "no such job"]  # ends the waiting
+            reply = self.ask({"Prefer": prefer}, RUNNING, later=[gone])
             self.assertEqual((reply.status, reply.headers["Preference-Applied"]), (202, applied), prefer)
-            self.assertEqual(reply.json["input"].get("wait_ms"), wait_ms)
+            asked = reply.json["input"].get("wait_ms")
+            self.assertTrue(asked == wait_ms or wait_ms - 200 * PATIENCE < asked <= wait_ms, asked)
+
+    def test_a_long_wait_goes_on_as_get(self):
+        wait = {"Prefer": "respond-async, wait=60"}
+        again = [[14, "a replica left"], RUNNING, [8, "busy"], dict(DONE, result={"n": 2})]
+        reply = self.ask(wait, RUNNING, later=again)
+        self.assertEqual((reply.status, reply.json), (201, {"n": 2}), reply)
+        reply = self.ask(self.key("long"), RUNNING, later=again)
+        self.assertEqual((reply.status, reply.json), (201, {"n": 2}), reply)
+        self.assertNotIn("Idempotent-Replayed", reply.headers)
+        reply = self.ask(wait, dict(RUNNING, replayed=True), later=again)
+        self.assertEqual((reply.status, reply.headers["Preference-Applied"]), (201, "respond-async, wait=60"))
+        # Time passes: what was seen last is the answer.
+        reply = self.ask({"Prefer": "respond-async, wait=1"}, RUNNING, later=[dict(RUNNING, state="scheduled")])
+        self.assertEqual((reply.status, reply.json["state"]), (202, "scheduled"))
+        self.assertEqual(reply.json["progress"], {"asked": {"id": "7", "wait": 1}})
+
+    def test_an_enqueue_without_an_end_is_made_again_where_a_key_protects_it(self):
+        lost = [14, "the replica died", "maybe", "broker"]
+        self.assertEqual(self.ask(self.key("lost"), dict(DONE, replayed=True), fails=[lost]).status, 200)
+        lost[1] = "another died"
+        reply = self.ask(self.key("lost"), dict(RUNNING, replayed=True), fails=[lost], later=[DONE])
+        self.assertEqual(reply.status, 201, reply)  # no conflict: it is our own
+        self.assertNotIn("Idempotent-Replayed", reply.headers)
+        lost[1] = "a third died"
+        self.problem(self.ask({"Prefer": "respond-async, wait=5"}, DONE, fails=[lost]), 503, "UNAVAILABLE")
+
+    def test_a_caller_that_hangs_up_ends_the_waiting(self):
+        hangups = self.gateway.metric("weft_gateway_hangups_total")
+        connection = self.mesh.connection()
+        body = json.dumps({"answer": RUNNING})
+        connection.request("POST", "/v1/call/thing/who", body, dict(self.key("left"), **{"Content-Type": "application/json"}))
+        eventually(lambda: self.mesh.outstanding("jobs") == 1, what="it is waited for")
+        connection.close()
+        eventually(lambda: self.mesh.outstanding("jobs") == 0, what="the wait has ended")
+        self.assertEqual(self.gateway.metric("weft_gateway_hangups_total"), hangups + 1)
 
     def test_two_headers(self):
         connection = self.mesh.connection()
         self.addCleanup(connection.close)
-        body = b'{"answer": {"id": "7", "done": false}}'
+        body = b'{"answer": {"id": "7", "done": false}, "later": [[5, "gone"]]}'
         connection.putrequest("POST", "/v1/call/thing/who")
         for name, value in (("Prefer", "handling=lenient"), ("Content-Type", "application/json"), ("prefer", "wait=3"),
                             ("PREFER", "respond-async"), ("Content-Length", str(len(body)))):
@@ -236,6 +275,22 @@ class Queued(MeshTest):
         lines = [line for line in self.gateway.text().splitlines() if mark in line and '"request"' in line]
         self.assertIn('"job": "7"', lines[-1])
         self.assertIn('"service": "thing"', lines[-1])
+
+
+class Leaving(MeshTest):
+    def test_a_gateway_that_leaves_answers_who_waits(self):
+        self.mesh.fake("thing", {"name": "who"})
+        self.mesh.fake("jobs", "enqueue", {"name": "get", "idempotent": True})
+        replies = []
+        for headers in ({"Prefer": "respond-async, wait=600"}, {"Idempotency-Key": "k"}):
+            def ask(headers=headers):
+                replies.append(self.mesh.http("POST", "/v1/call/thing/who", {"answer": RUNNING}, headers))
+            threading.Thread(target=ask).start()
+        eventually(lambda: self.mesh.outstanding("jobs") == 2, what="both wait")
+        self.assertEqual(self.gateway.stop(), 0)
+        eventually(lambda: len(replies) == 2, what="both are answered")
+        self.assertEqual({reply.status for reply in replies}, {202, 504})
+        self.assertEqual({reply.headers["Location"] for reply in replies}, {"/v1/jobs/7"})
 
 
 class WithoutJobs(MeshTest):
