@@ -391,22 +391,17 @@ call_try(exchange_t *self, const weft_call_t *call, bool leave, weft_reply_t *re
     return CALL_LEAVING;
 }
 
-bool
-call_make(exchange_t *self, const weft_call_t *call, weft_reply_t *reply)
+/* Answers a call that has no reply. */
+static void
+s_answer_end(exchange_t *self, call_end_t end, weft_status_t why)
 {
-    weft_status_t why;
     problem_t problem;
-    bool overload;
-    switch (call_try(self, call, false, reply, &why)) {
-    case CALL_REPLIED:
-        return true;
+    bool overload = why == WEFT_RESOURCE_EXHAUSTED;
+    switch (end) {
     case CALL_REFUSED:
-        overload = why == WEFT_RESOURCE_EXHAUSTED;
         exchange_refuse(self, overload ? 503 : 413, why, overload ? "overload" : "message-too-large",
                         overload ? "too many calls are open" : "the call does not fit into one message");
-        return false;
-    case CALL_HANGUP:
-        return false;
+        break;
     case CALL_LEAVING:
         problem = (problem_t){ .http = 503,
                                .code = WEFT_UNAVAILABLE,
@@ -414,9 +409,34 @@ call_make(exchange_t *self, const weft_call_t *call, weft_reply_t *reply)
                                .detail = WEFT_SPAN("the gateway left before the call ended"),
                                .executed_maybe = true };
         exchange_fail(self, &problem);
-        return false;
+        break;
+    case CALL_HANGUP:
+    case CALL_REPLIED:
+        break;
     }
-    return false;
+}
+
+bool
+call_make(exchange_t *self, const weft_call_t *call, weft_reply_t *reply)
+{
+    weft_status_t why;
+    call_end_t end = call_try(self, call, false, reply, &why);
+    s_answer_end(self, end, why);
+    return end == CALL_REPLIED;
+}
+
+/* A long poll does not hold up a gateway that has to leave: it is told how things stand. */
+static bool
+s_poll(exchange_t *self, weft_call_t *call, weft_reply_t *reply)
+{
+    weft_status_t why;
+    call_end_t end = call_try(self, call, true, reply, &why);
+    if (end == CALL_LEAVING) {
+        queued_drop_wait(self, call);
+        return call_make(self, call, reply);
+    }
+    s_answer_end(self, end, why);
+    return end == CALL_REPLIED;
 }
 
 void
@@ -428,8 +448,11 @@ call_run(exchange_t *self, const method_t *method)
         return;
     }
     bool enqueue = queued_is_enqueue(method);
-    if ((enqueue && !queued_put_key(self, &call)) || !call_has_broker(self, &call) ||
-        !call_make(self, &call, &reply)) {
+    if ((enqueue && !queued_put_key(self, &call)) || !call_has_broker(self, &call)) {
+        return;
+    }
+    bool replied = queued_is_get(method) ? s_poll(self, &call, &reply) : call_make(self, &call, &reply);
+    if (!replied) {
         return;
     }
     s_answer(self, &reply, enqueue);

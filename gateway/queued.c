@@ -38,6 +38,12 @@ s_is_jobs(const method_t *method)
 }
 
 bool
+queued_is_get(const method_t *method)
+{
+    return s_is_jobs(method) && weft_span_equal(method->about->name, WEFT_SPAN("get"));
+}
+
+bool
 queued_is_enqueue(const method_t *method)
 {
     return s_is_jobs(method) && weft_span_equal(method->about->name, WEFT_SPAN("enqueue"));
@@ -122,6 +128,35 @@ queued_put_key(exchange_t *self, weft_call_t *call)
     }
     call->body = weft_buf_span(out);
     return true;
+}
+
+void
+queued_drop_wait(exchange_t *self, weft_call_t *call)
+{
+    weft_buf_t *out = &self->slot->out;
+    weft_mp_t at = weft_mp(call->body);
+    weft_mp_token_t map, key;
+    msgpack_packer pk;
+    bool wait = weft_mp_get(call->body, "wait").size > 0;
+    if (!wait || !weft_mp_next(&at, &map) || map.type != WEFT_MP_MAP) {
+        return;
+    }
+    weft_buf_reset(out);
+    msgpack_packer_init(&pk, out, weft_buf_write);
+    msgpack_pack_map(&pk, map.count - 1);
+    for (uint32_t i = map.count; i > 0; i--) {
+        weft_span_t value;
+        if (!weft_mp_next(&at, &key) || !weft_mp_value(&at, &value)) {
+            return;
+        }
+        if (!weft_span_equal(key.v.bytes, WEFT_SPAN("wait"))) {
+            s_pack(&pk, key.v.bytes);
+            (void) weft_buf_add(out, value.data, value.size);
+        }
+    }
+    if (!out->failed) {
+        call->body = weft_buf_span(out);
+    }
 }
 
 /* ---- answering ---- */

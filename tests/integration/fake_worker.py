@@ -110,9 +110,11 @@ FAILED = []
 
 
 def get(body, request):
-    """The next of `later`: an answer, with `asked` as its progress; a list: Fail; a number: waits for the caller to
-    leave."""
+    """The next of `later`: an answer, with `asked` as its progress; a list: Fail.  Then waits for the caller to leave, if
+    he wants to wait."""
     said = LATER.pop(0) if LATER else 0
+    if "wait" not in body:
+        return Answer(body, {"http.status": "201"})
     if isinstance(said, list):
         raise plain.Fail(*said)
     while said == 0 and not request.cancelled:

@@ -86,7 +86,7 @@ class Queued(MeshTest):
         eventually(lambda: self.mesh.outstanding("jobs") == 1, what="it is waited for")
         connection.close()
         eventually(lambda: self.mesh.outstanding("jobs") == 0, what="the wait has ended")
-        self.assertEqual(self.gateway.metric("weft_gateway_hangups_total"), hangups + 1)
+        eventually(lambda: self.gateway.metric("weft_gateway_hangups_total") == hangups + 1, what="it is counted")
 
     def test_two_headers(self):
         connection = self.mesh.connection()
@@ -280,15 +280,18 @@ class Queued(MeshTest):
 class Leaving(MeshTest):
     def test_a_gateway_that_leaves_answers_who_waits(self):
         self.mesh.fake("thing", {"name": "who"})
-        self.mesh.fake("jobs", "enqueue", {"name": "get", "idempotent": True})
-        replies = []
+        self.mesh.fake("jobs", "enqueue", {"name": "get", "idempotent": True, "http": ["GET /v1/jobs/{id}"], "input": {
+            "type": "object", "properties": {"id": {"type": "string"}, "wait": {"type": "integer"}}}})
+        replies, polled = [], []
+        threading.Thread(target=lambda: polled.append(self.mesh.http("GET", "/v1/jobs/7?wait=60"))).start()
         for headers in ({"Prefer": "respond-async, wait=600"}, {"Idempotency-Key": "k"}):
             def ask(headers=headers):
                 replies.append(self.mesh.http("POST", "/v1/call/thing/who", {"answer": RUNNING}, headers))
             threading.Thread(target=ask).start()
-        eventually(lambda: self.mesh.outstanding("jobs") == 2, what="both wait")
+        eventually(lambda: self.mesh.outstanding("jobs") == 3, what="all wait")
         self.assertEqual(self.gateway.stop(), 0)
-        eventually(lambda: len(replies) == 2, what="both are answered")
+        eventually(lambda: len(replies) == 2 and polled, what="all are answered")
+        self.assertEqual((polled[0].status, polled[0].json), (201, {"id": "7"}))
         self.assertEqual({reply.status for reply in replies}, {202, 504})
         self.assertEqual({reply.headers["Location"] for reply in replies}, {"/v1/jobs/7"})
 
