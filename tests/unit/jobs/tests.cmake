@@ -22,3 +22,10 @@ weft_unit(jobs/callback LAYERS wire data session bus handler SOURCES ${jobs}/cal
 weft_unit(jobs/schedule_time LAYERS wire data session bus handler
     SOURCES ${jobs}/schedule_time.c ${jobs}/cron.c ${CMAKE_CURRENT_SOURCE_DIR}/unit/handler/pg_fixture.c)
 target_compile_definitions(test_jobs_schedule_time PRIVATE JOBS_MIGRATIONS="${jobs}/migrations")
+
+# Those that need PostgreSQL.
+foreach(name insert claim finish)
+    weft_jobs_unit(store_${name} LAYERS wire data session bus handler
+        SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/unit/jobs/store_fixture.c ${CMAKE_CURRENT_SOURCE_DIR}/unit/handler/pg_fixture.c)
+    target_compile_definitions(test_jobs_store_${name} PRIVATE JOBS_MIGRATIONS="${CMAKE_SOURCE_DIR}/handlers/jobs/migrations")
+endforeach()
