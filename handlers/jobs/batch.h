@@ -109,8 +109,7 @@ typedef struct {
     bool applied; /* false: the fence was old.  Also true when weft_job_done has this id and fence with the
                    * same state already (weft_job_complete did it, or a commit whose answer got lost) */
     bool blocked; /* not applied, but the fence is good: another transaction holds the row (the handler that
-                   * completes it, stopped in the midst), or the database refused this very row.  To be sent
-                   * again a little later */
+                   * completes it, stopped in the midst).  To be sent again a little later */
     int64_t released_us; /* run_at of the job that release_key freed; INT64_MAX: none */
     int32_t new_fence;   /* AGAIN */
     int16_t attempts;    /* AGAIN */

@@ -304,29 +304,25 @@ s_refused(store_t *self, slot_t *slot)
     batch_t *batch = slot->batch;
     const char *sqlstate = store_lane_sqlstate(slot->lane);
     uint32_t rows = slot->run.to - slot->run.from;
-    bool insert = batch->kind == BATCH_INSERT, finish = batch->kind == BATCH_FINISH;
+    bool insert = batch->kind == BATCH_INSERT;
     weft_format(batch->sqlstate, sizeof batch->sqlstate, "%s", sqlstate);
     if (s_is_passing(sqlstate) && slot->tries + 1 < TRIES_MAX) {
         slot->tries++;
-        if (finish)
-            slot->run.careful = true;
+        slot->run.careful = true;
         slot->careful_until_us = self->now_us + CAREFUL_US;
         s_run(self, slot);
         return;
     }
-    if ((insert || finish) && (s_is_of_rows(sqlstate) || s_is_passing(sqlstate))) {
+    /* Of a FINISH the engine looks for the row at fault itself: it has what to give in its stead. */
+    if (insert && (s_is_of_rows(sqlstate) || s_is_passing(sqlstate))) {
         if (rows > 1) {
             s_split(slot);
             s_next(self, slot);
             return;
         }
-        weft_log_warning("refused a row by the database", WEFT_STR("sqlstate", sqlstate),
-                         WEFT_STR("batch", insert ? "insert" : "finish"));
-        if (insert)
-            batch->inserts[slot->run.from].end = INSERT_BAD;
-        else
-            batch->finishes[slot->run.from].blocked = true;
-        if (batch->insert_count + batch->finish_count == 1) {
+        weft_log_warning("refused a job by the database", WEFT_STR("sqlstate", sqlstate));
+        batch->inserts[slot->run.from].end = INSERT_BAD;
+        if (batch->insert_count == 1) {
             s_finish(self, slot, BATCH_REFUSED);
             return;
         }

@@ -318,7 +318,7 @@ END
 $$;
 
 -- For a handler, in its own transaction: its rows, the end of its job and the result are committed together, or none of
--- them.  SQLSTATE WF001: the attempt is not the job's any more (another has it, or it is done), nothing may be
+-- them.  `keep`: how long the result can be read, where the job does not say it itself.  SQLSTATE WF001: the attempt is not the job's any more (another has it, or it is done), nothing may be
 -- committed.  result and result_meta are msgpack.  The jobs service does the same in sql_finish.c for hundreds of jobs
 -- at once; calling this there would cost a call and five statements for each.
 CREATE FUNCTION weft_job_complete(job bigint, fence integer, result bytea, result_meta bytea DEFAULT NULL,
@@ -338,7 +338,7 @@ BEGIN
                                created_at, started_at, expires_at, concurrency_key, options, errors, result, result_meta)
     VALUES (gone.id, gone.queue, gone.method, 4, gone.priority, gone.attempts, gone.max_attempts, gone.fence,
             gone.timeout_ms, gone.run_at, gone.created_at, gone.started_at,
-            now() + coalesce(keep, weft_job_option(gone.options, 'keep_ms')::bigint * interval '1 millisecond', interval '7 days'),
+            now() + coalesce(weft_job_option(gone.options, 'keep_ms')::bigint * interval '1 millisecond', keep, interval '7 days'),
             gone.concurrency_key, gone.options, gone.errors, result, result_meta);
     IF gone.flags & 1 <> 0 THEN
         DELETE FROM weft_job_unique x WHERE x.job = gone.id AND x.until IS NULL;

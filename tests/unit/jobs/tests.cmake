@@ -24,8 +24,15 @@ weft_unit(jobs/schedule_time LAYERS wire data session bus handler
 target_compile_definitions(test_jobs_schedule_time PRIVATE JOBS_MIGRATIONS="${jobs}/migrations")
 
 # Those that need PostgreSQL.
-foreach(name insert claim finish)
+foreach(name insert claim finish lease lane)
     weft_jobs_unit(store_${name} LAYERS wire data session bus handler
         SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/unit/jobs/store_fixture.c ${CMAKE_CURRENT_SOURCE_DIR}/unit/handler/pg_fixture.c)
     target_compile_definitions(test_jobs_store_${name} PRIVATE JOBS_MIGRATIONS="${CMAKE_SOURCE_DIR}/handlers/jobs/migrations")
+endforeach()
+weft_unit(jobs/schedule_fire LAYERS wire data session bus handler
+    SOURCES ${jobs}/schedule_fire.c ${jobs}/schedule_time.c ${jobs}/cron.c ${jobs}/clockwork_db.c
+    ${CMAKE_CURRENT_SOURCE_DIR}/unit/handler/pg_fixture.c)
+weft_unit(jobs/webhook_client SOURCES ${jobs}/webhook_client.c ${jobs}/address.c LIBS PkgConfig::CURL)
+foreach(name schedule_fire)
+    target_compile_definitions(test_jobs_${name} PRIVATE JOBS_MIGRATIONS="${jobs}/migrations")
 endforeach()
