@@ -27,7 +27,7 @@ static const char s_sql[] =
     " SELECT (SELECT count(*) FROM asked), (SELECT count(*) FROM gone), (SELECT queue FROM gone)";
 static const char s_error[] = "\x82\xa4"
                               "code\xa9"
-                              "CANCELLED\xa7message\xb8"
+                              "CANCELLED\xa7message\xb9"
                               "cancelled before it began";
 
 /* What became of it when the statement found it neither running nor waiting. */
