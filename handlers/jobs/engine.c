@@ -110,6 +110,7 @@ engine_set_queue(engine_t *self, const engine_queue_t *config, int64_t now_us)
         return; /* without memory: unknown until it is said again */
     const bool ran = queues_runs(self, queue);
     queue->config = *config;
+    queue->unkept = false;
     if (config->workers > 0)
         window_share(&queue->window, config->capacity, self->replicas);
     if (config->paused || (config->keeper != 0 && config->keeper != self->number))
@@ -283,9 +284,14 @@ engine_tick(engine_t *self, int64_t now_us)
         case TIMER_QUEUE:
             queues_wake(self, LIST_ITEM(due, queue_t, backoff));
             break;
-        case TIMER_PROGRESS:
-            replies_progress_due(self, LIST_ITEM(due, attempt_t, progress_deadline));
+        case TIMER_ATTEMPT: {
+            attempt_t *attempt = LIST_ITEM(due, attempt_t, deadline);
+            if (attempt->row_parked)
+                finish_unpark(self, attempt);
+            else
+                replies_progress_due(self, attempt);
             break;
+        }
         }
     }
 }

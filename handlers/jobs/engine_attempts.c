@@ -31,7 +31,7 @@ s_grow(engine_t *self)
     for (uint32_t i = 0; i < CHUNK; i++) {
         chunk[i].slot = self->slots + i;
         chunk[i].generation = 1;
-        chunk[i].progress_deadline.kind = TIMER_PROGRESS;
+        chunk[i].deadline.kind = TIMER_ATTEMPT;
         list_add(&self->free_attempts, &chunk[i].link);
     }
     self->slots += CHUNK;
@@ -188,7 +188,7 @@ attempts_drop(engine_t *self, attempt_t *attempt)
     assert(attempt->state != ATTEMPT_FREE);
     attempts_set_state(self, attempt, ATTEMPT_FREE, false);
     list_discard(&attempt->progress_link);
-    deadlines_clear(&self->deadlines, &attempt->progress_deadline);
+    deadlines_clear(&self->deadlines, &attempt->deadline);
     if (list_linked(&attempt->row_link)) {
         list_remove(&attempt->row_link);
         self->row_count--;
@@ -203,7 +203,7 @@ attempts_drop(engine_t *self, attempt_t *attempt)
     const uint32_t slot = attempt->slot;
     const uint32_t generation = attempt->generation + 1;
     *attempt = (attempt_t){ .slot = slot, .generation = generation ? generation : 1 };
-    attempt->progress_deadline.kind = TIMER_PROGRESS;
+    attempt->deadline.kind = TIMER_ATTEMPT;
     /* Last in, first out: the hot ones stay in the cache. */
     list_insert(self->free_attempts.next, &attempt->link);
     self->owned--;

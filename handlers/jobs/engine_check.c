@@ -33,7 +33,7 @@ s_attempt(const engine_t *self, const attempt_t *attempt, sums_t *sums)
 {
     if (attempt->state == ATTEMPT_FREE) {
         CHECK(!attempt->job && !attempt->holds && !attempt->key && attempt->bytes == 0);
-        CHECK(attempt->progress_deadline.place == 0 && !list_linked(&attempt->row_link));
+        CHECK(attempt->deadline.place == 0 && !list_linked(&attempt->row_link));
         return;
     }
     CHECK(attempt->job && attempt->queue);
@@ -65,9 +65,9 @@ s_attempt(const engine_t *self, const attempt_t *attempt, sums_t *sums)
         CHECK(attempt->job->key.size == 0 || attempt->holds_key);
         break;
     case ATTEMPT_ENDING:
-        CHECK(attempt->row_sent != list_linked(&attempt->row_link));
+        CHECK(attempt->row_sent + attempt->row_parked + list_linked(&attempt->row_link) == 1);
         CHECK(!attempt->row_sent || self->lanes[LANE_FINISH].sent);
-        CHECK(!list_linked(&attempt->progress_link) && attempt->progress_deadline.place == 0);
+        CHECK(!list_linked(&attempt->progress_link) && attempt->row_parked == (attempt->deadline.place != 0));
         break;
     }
 }

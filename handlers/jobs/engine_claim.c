@@ -99,7 +99,7 @@ claim_take(engine_t *self)
     LIST_EACH(link, following, &self->hungry)
     {
         queue_t *queue = LIST_ITEM(link, queue_t, hungry);
-        if (!queues_runs(self, queue)) {
+        if (!queues_runs(self, queue) || queue->unkept) {
             list_remove(link); /* queues_wake puts it back */
             continue;
         }
@@ -197,15 +197,20 @@ claim_done(engine_t *self, batch_t *batch)
 void
 claim_look_tick(engine_t *self)
 {
-    const int64_t after = self->look_at + ENGINE_LOOK_COST * self->look_cost;
+    /* A process that was stopped for a while takes that for the cost of what it had asked. */
+    const int64_t most = ENGINE_LOOK_MAX_MS * INT64_C(1000);
+    const int64_t wanted = ENGINE_LOOK_COST * self->look_cost;
+    const int64_t after = self->look_at + (wanted < most ? wanted : most);
     if (after > self->now) {
         deadlines_set(&self->deadlines, &self->look_deadline, after);
         return;
     }
     self->look_at = self->now;
     self->look_cost = 0;
-    for (uint32_t i = 0; i < self->queue_count; i++)
+    for (uint32_t i = 0; i < self->queue_count; i++) {
+        self->queues[i]->unkept = false;
         queues_look(self, self->queues[i]);
+    }
     const int64_t least = ENGINE_LOOK_MS * INT64_C(1000);
     deadlines_set(&self->deadlines, &self->look_deadline,
                   self->now + least + engine_jitter(self, least / 10));

@@ -19,17 +19,19 @@ enum {
     ENGINE_BATCH_MAX = 300, /* 100 to 300 rows a commit is the knee; more only adds tail */
     ENGINE_MEMORY_MAX = 20000,
     ENGINE_INSERTS_MAX = 20000,
-    ENGINE_ASKS_MAX = 64,      /* per CLAIM */
-    ENGINE_MOVE_MAX = 1000,    /* per REAP and PROMOTE */
-    ENGINE_REAP_MS = 400,      /* between two looks for the dead */
-    ENGINE_LOOK_MS = 1000,     /* between two full looks at least */
-    ENGINE_LOOK_COST = 50,     /* and this many times what the last one took */
-    ENGINE_RECOVER_MS = 60000, /* between two when nothing was lost */
-    ENGINE_WAIT_MS = 2000,     /* of an enqueue for its turn */
-    ENGINE_WAIT_DOWN_MS = 300, /* the same without a connection */
-    PROGRESS_US = 1000000,     /* between two writes of a job's progress */
-    ENGINE_KEY_WAITING = 2,    /* jobs per key kept at hand while it is in use */
-    ENGINE_KEYS_WAITING = 1024 /* of one queue together */
+    ENGINE_ASKS_MAX = 64,       /* per CLAIM */
+    ENGINE_MOVE_MAX = 1000,     /* per REAP and PROMOTE */
+    ENGINE_REAP_MS = 400,       /* between two looks for the dead */
+    ENGINE_LOOK_MS = 1000,      /* between two full looks at least */
+    ENGINE_LOOK_COST = 50,      /* and this many times what the last one took */
+    ENGINE_LOOK_MAX_MS = 30000, /* but no longer */
+    ENGINE_RECOVER_MS = 60000,  /* between two when nothing was lost */
+    ENGINE_WAIT_MS = 2000,      /* of an enqueue for its turn */
+    ENGINE_WAIT_DOWN_MS = 300,  /* the same without a connection */
+    PROGRESS_US = 1000000,      /* between two writes of a job's progress */
+    ENGINE_BLOCKED_MS = 200,    /* before a row goes again that another transaction held */
+    ENGINE_KEY_WAITING = 2,     /* jobs per key kept at hand while it is in use */
+    ENGINE_KEYS_WAITING = 1024  /* of one queue together */
 };
 #define ENGINE_BYTES_MAX (UINT64_C(512) << 20)
 #define ENGINE_BATCH_BYTES ((size_t) 8 << 20)
@@ -71,6 +73,7 @@ typedef struct {
     bool holds;        /* counts in queue->holding */
     bool holds_key;    /* counts in key->holders */
     bool row_sent;     /* `row` is in a batch */
+    bool row_parked;   /* it was blocked: waits for its deadline */
     bool row_resent;   /* a commit of it was lost: may be done already */
     bool row_degraded; /* values taken out because the database refused them: 1, 2 */
     uint8_t again;     /* times it was begun anew at once */
@@ -84,7 +87,7 @@ typedef struct {
     int64_t began_at;
     /* progress */
     list_link_t progress_link; /* to be written now */
-    deadline_t progress_deadline;
+    deadline_t deadline;       /* when it may be; ENDING: when a parked row goes again */
     weft_buf_t progress;
     int32_t sequence, sequence_written;
     int64_t progress_at; /* when it was written last */
@@ -107,6 +110,7 @@ struct queue {
     bool look[JOB_PRIORITIES]; /* ask from the beginning */
     int64_t since_us[JOB_PRIORITIES];
     int64_t floor_us[JOB_PRIORITIES]; /* lowered while a claim was on the way */
+    bool unkept; /* has jobs with keys and no keeper yet: not asked for more until the next full look */
     list_link_t hungry;
     /* Back-off after calls that reached nobody. */
     deadline_t backoff;
@@ -135,7 +139,7 @@ typedef enum {
     TIMER_INSERT,
     TIMER_LANE,
     TIMER_QUEUE,
-    TIMER_PROGRESS
+    TIMER_ATTEMPT
 } timer_kind_t;
 
 typedef struct {
@@ -314,6 +318,8 @@ finish_row_t *finish_row(engine_t *self, attempt_t *attempt, finish_kind_t kind)
 void finish_queue(engine_t *self, attempt_t *attempt);
 /* Never begun: back to the queue, or held. */
 void finish_give_back(engine_t *self, attempt_t *attempt, finish_kind_t kind);
+/* Its row waited long enough. */
+void finish_unpark(engine_t *self, attempt_t *attempt);
 void finish_row_clear(finish_row_t *row);
 
 batch_t *lease_take(engine_t *self);

@@ -33,9 +33,9 @@ finish_row(engine_t *self, attempt_t *attempt, finish_kind_t kind)
 void
 finish_queue(engine_t *self, attempt_t *attempt)
 {
-    assert(attempt->state == ATTEMPT_ENDING && !attempt->row_sent);
+    assert(attempt->state == ATTEMPT_ENDING && !attempt->row_sent && !attempt->row_parked);
     list_discard(&attempt->progress_link);
-    deadlines_clear(&self->deadlines, &attempt->progress_deadline);
+    deadlines_clear(&self->deadlines, &attempt->deadline);
     attempts_weigh(self, attempt);
     if (!list_linked(&attempt->row_link)) {
         list_add(&self->rows, &attempt->row_link);
@@ -117,6 +117,8 @@ finish_take(engine_t *self)
         s_release_key(self, attempt, &attempt->row);
         bytes += attempt->row.value.size + attempt->row.error.size + attempt->row.errors.size;
         *row = attempt->row;
+        row->applied = row->blocked = false;
+        row->released_us = INT64_MAX;
         attempt->row = (finish_row_t){ .kind = row->kind };
         attempt->row_sent = true;
         s_sent(self, batch, attempt);
@@ -156,6 +158,27 @@ s_begun_anew(engine_t *self, attempt_t *attempt, finish_row_t *row)
     queues_place(self, attempt, true);
 }
 
+/* Another transaction has the row: the handler is about to complete the job, or stopped in the midst of it.
+ */
+static void
+s_park(engine_t *self, attempt_t *attempt, finish_row_t *row)
+{
+    attempt->row = *row;
+    *row = (finish_row_t){ .kind = row->kind };
+    /* What would have freed it may have passed it by now: better claimed once more than held for ever. */
+    if (attempt->row.kind == FINISH_HOLD)
+        attempt->row.kind = FINISH_RELEASE;
+    attempt->row_parked = true;
+    deadlines_set(&self->deadlines, &attempt->deadline, self->now + ENGINE_BLOCKED_MS * INT64_C(1000));
+}
+
+void
+finish_unpark(engine_t *self, attempt_t *attempt)
+{
+    attempt->row_parked = false;
+    finish_queue(self, attempt);
+}
+
 static void
 s_row_done(engine_t *self, finish_row_t *row, attempt_t *attempt)
 {
@@ -164,6 +187,11 @@ s_row_done(engine_t *self, finish_row_t *row, attempt_t *attempt)
         for (uint8_t i = 0; i < JOB_PRIORITIES; i++)
             queues_want(self, queue, i, row->released_us);
     const bool resent = attempt && attempt->row_resent;
+    if (!row->applied && row->blocked) {
+        if (attempt && row->kind != FINISH_PROGRESS)
+            s_park(self, attempt, row);
+        return;
+    }
     if (!row->applied) {
         /* One that was sent before may have been done then. */
         if (!resent)
@@ -206,7 +234,7 @@ s_row_done(engine_t *self, finish_row_t *row, attempt_t *attempt)
         break;
     case FINISH_PROGRESS:
         if (attempt && attempt->state == ATTEMPT_CALLING && attempt->sequence != attempt->sequence_written)
-            deadlines_set(&self->deadlines, &attempt->progress_deadline, attempt->progress_at + PROGRESS_US);
+            deadlines_set(&self->deadlines, &attempt->deadline, attempt->progress_at + PROGRESS_US);
         return;
     }
     if (attempt)
@@ -246,8 +274,7 @@ s_take_back(engine_t *self, batch_t *batch)
         if (row->kind == FINISH_PROGRESS) {
             attempt->sequence_written = -1; /* not known to be written */
             if (attempt->state == ATTEMPT_CALLING && !bad)
-                deadlines_set(&self->deadlines, &attempt->progress_deadline,
-                              attempt->progress_at + PROGRESS_US);
+                deadlines_set(&self->deadlines, &attempt->deadline, attempt->progress_at + PROGRESS_US);
             continue;
         }
         attempt->row = *row;

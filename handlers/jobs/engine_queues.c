@@ -128,6 +128,7 @@ queues_place(engine_t *self, attempt_t *attempt, bool front)
     } else if (job->attempts > job->max_attempts) {
         replies_end_failed(self, attempt, WEFT_ABORTED, "all attempts ended without an answer");
     } else if (self->draining || queue->config.paused || !s_ours(self, queue) || s_uncounted(self, attempt)) {
+        queue->unkept = s_uncounted(self, attempt) && s_ours(self, queue);
         finish_give_back(self, attempt, FINISH_RELEASE);
     } else if (attempt->holds_key || keys_take(self, attempt)) {
         attempts_set_state(self, attempt, ATTEMPT_READY, front);

@@ -192,7 +192,7 @@ s_progress(engine_t *self, attempt_t *attempt, const engine_reply_t *reply)
     if (attempt->progress_at == 0 || at <= self->now)
         replies_progress_due(self, attempt);
     else
-        deadlines_set(&self->deadlines, &attempt->progress_deadline, at);
+        deadlines_set(&self->deadlines, &attempt->deadline, at);
     self->events.changed(self->events.context, attempt->job->id, false);
 }
 
@@ -246,7 +246,8 @@ engine_cancel(engine_t *self, int64_t id, int64_t now_us)
     case ATTEMPT_ENDING:
         /* What would be tried again ends here, if it is not on its way yet; FINISH_AGAIN is looked at when it
          * is back, FINISH_LATER by whoever claims it. */
-        if (!attempt->row_sent && !attempt->row_resent && attempt->row.kind == FINISH_LATER) {
+        if (!attempt->row_sent && !attempt->row_parked && !attempt->row_resent &&
+            attempt->row.kind == FINISH_LATER) {
             s_done(self, attempt, JOB_CANCELLED);
             s_keep_history(attempt);
             weft_buf_init(&attempt->row.error, ERROR_MAX);

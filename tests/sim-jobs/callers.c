@@ -60,6 +60,7 @@ callers_enqueue(sim_t *self)
         row.delay_ms = 1 + sim_below(self, 2000);
     else if (sim_one_in(self, 20))
         row.run_at_us = database_clock(self) + sim_below(self, 3000000) - 1000000;
+    TRACE(self, "request %u to replica %u, queue %u", number, replica->index, request->queue);
     engine_enqueue(replica->engine, &row, replicas_clock(self, replica));
     replicas_touch(self, replica);
 }

@@ -69,13 +69,13 @@ checks_rows(sim_t *self)
     }
 }
 
-bool
-checks_all_done(const sim_t *self)
+int64_t
+checks_undone(const sim_t *self)
 {
     for (int64_t id = 1; id <= self->row_count; id++)
         if (self->rows[id].live)
-            return false;
-    return true;
+            return id;
+    return 0;
 }
 
 static void

@@ -200,10 +200,16 @@ s_finish_row(sim_t *self, finish_row_t *finish)
     row_t *row = database_row(self, finish->id);
     const bool current = row->live && row->fence == finish->fence;
     finish->applied = current;
+    finish->blocked = false;
     finish->released_us = INT64_MAX;
     if (!current) {
         finish->applied = finish->kind == FINISH_DONE && !row->live && row->done_fence == finish->fence &&
                           row->done_state == finish->state;
+        return;
+    }
+    finish->blocked = !self->gentle && !self->healing && sim_one_in(self, 50);
+    if (finish->blocked) {
+        finish->applied = false;
         return;
     }
     SIM_REQUIRE(self, row->state == JOB_RUNNING, "a fence is current although the job does not run");

@@ -85,10 +85,10 @@ s_event(sim_t *self, const event_t *event)
         s_replica_event(self, event);
         break;
     case EVENT_ARRIVE:
-        replicas_arrive(self, event->a);
+        replicas_arrive(self, event->a, event->mark);
         break;
     case EVENT_ANSWER:
-        replicas_answer(self, event->a);
+        replicas_answer(self, event->a, event->mark);
         break;
     case EVENT_CALL:
         mesh_arrive(self, event->a);

@@ -74,18 +74,22 @@ static int64_t
 s_delay(sim_t *self)
 {
     /* Now and then it is slow: a lock, a checkpoint. */
-    return sim_around(self, self->latency) * (sim_one_in(self, 50) ? 50 : 1);
+    return sim_around(self, self->latency) * (!self->gentle && sim_one_in(self, 50) ? 50 : 1);
 }
 
 static void
 s_send(sim_t *self, replica_t *replica, lane_t lane, batch_t *batch)
 {
     const uint32_t number = s_flight(self);
-    self->flights[number] = (flight_t){
-        .used = true, .replica = replica->index, .life = replica->life, .lane = lane, .batch = batch
-    };
+    self->flights[number] = (flight_t){ .mark = ++self->order,
+                                        .used = true,
+                                        .replica = replica->index,
+                                        .life = replica->life,
+                                        .lane = lane,
+                                        .batch = batch };
     replica->conns[lane].flight = number;
-    events_add(self, self->now + s_delay(self), EVENT_ARRIVE, number, 0, 0);
+    TRACE(self, "replica %u sends a batch of kind %d", replica->index, batch->kind);
+    events_add(self, self->now + s_delay(self), EVENT_ARRIVE, number, 0, self->flights[number].mark);
 }
 
 static weft_buf_t
@@ -149,10 +153,10 @@ s_clone(const batch_t *batch)
 }
 
 void
-replicas_arrive(sim_t *self, uint32_t number)
+replicas_arrive(sim_t *self, uint32_t number, uint64_t mark)
 {
     flight_t *flight = &self->flights[number];
-    if (!flight->used)
+    if (!flight->used || flight->mark != mark)
         return;
     if (self->db_down) {
         /* Not cut yet, or on its way to a server that is gone. */
@@ -170,7 +174,7 @@ replicas_arrive(sim_t *self, uint32_t number)
         flight->used = false;
         return;
     }
-    events_add(self, self->now + s_delay(self), EVENT_ANSWER, number, 0, 0);
+    events_add(self, self->now + s_delay(self), EVENT_ANSWER, number, 0, flight->mark);
 }
 
 static void
@@ -184,11 +188,11 @@ s_give(sim_t *self, replica_t *replica, batch_t *batch)
 }
 
 void
-replicas_answer(sim_t *self, uint32_t number)
+replicas_answer(sim_t *self, uint32_t number, uint64_t mark)
 {
     flight_t *flight = &self->flights[number];
     replica_t *replica = &self->replicas[flight->replica];
-    if (!flight->used || !flight->executed)
+    if (!flight->used || flight->mark != mark || !flight->executed)
         return;
     if (!replica->alive || flight->life != replica->life) {
         batch_destroy(&flight->batch);
@@ -196,7 +200,8 @@ replicas_answer(sim_t *self, uint32_t number)
         return;
     }
     if (replica->paused_until > self->now) {
-        events_add(self, replica->paused_until + sim_below(self, 3000), EVENT_ANSWER, number, 0, 0);
+        events_add(self, replica->paused_until + sim_below(self, 3000), EVENT_ANSWER, number, 0,
+                   flight->mark);
         return;
     }
     replica->conns[flight->lane].flight = -1;
@@ -235,9 +240,11 @@ replicas_cut(sim_t *self, replica_t *replica, lane_t lane)
         if (!flight->executed && !self->db_down && sim_one_in(self, 2)) {
             /* The server has it and does it, at any time. */
             const uint32_t number = s_flight(self);
-            self->flights[number] = (flight_t){ .used = true, .orphan = true, .batch = s_clone(batch) };
+            self->flights[number] = (flight_t){
+                .used = true, .mark = ++self->order, .orphan = true, .batch = s_clone(batch)
+            };
             events_add(self, self->now + sim_below(self, sim_one_in(self, 4) ? 8000000 : 50000), EVENT_ARRIVE,
-                       number, 0, 0);
+                       number, 0, self->flights[number].mark);
         }
         /* s_flight may have moved them */
         self->flights[conn->flight] = (flight_t){ 0 };

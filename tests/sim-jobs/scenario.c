@@ -184,9 +184,11 @@ scenario_phase(sim_t *self)
     case 1:
         for (uint32_t i = 0; i < self->replica_count; i++) /* one that drained in between */
             events_add(self, self->now, EVENT_START, i, 0, 0);
-        if (!checks_all_done(self)) {
+        if (checks_undone(self)) {
             SIM_REQUIRE(self, self->now < self->heal_at + HEAL_S * INT64_C(1000000),
-                        "jobs have not ended %d s after the last fault", HEAL_S);
+                        "job %lld has not ended %d s after the last fault: state %d of queue %d",
+                        (long long) checks_undone(self), HEAL_S, self->rows[checks_undone(self)].state,
+                        self->rows[checks_undone(self)].queue);
             events_add(self, self->now + 1000000, EVENT_PHASE, 0, 0, 0);
             break;
         }
@@ -194,7 +196,7 @@ scenario_phase(sim_t *self)
         events_add(self, self->now + 10000000, EVENT_PHASE, 0, 0, 0);
         break;
     case 2:
-        if (!checks_all_done(self)) { /* a late commit made one more */
+        if (checks_undone(self)) { /* a late commit made one more */
             self->phase = 1;
             events_add(self, self->now, EVENT_PHASE, 0, 0, 0);
             break;

@@ -123,7 +123,8 @@ typedef struct {
 /* A batch on the way. */
 typedef struct {
     bool used, executed;
-    bool orphan; /* its connection is lost: nobody hears of it */
+    uint64_t mark; /* its events bear it: places are used again */
+    bool orphan;   /* its connection is lost: nobody hears of it */
     uint32_t replica;
     uint64_t life;
     lane_t lane;
@@ -296,8 +297,8 @@ void replicas_kill(sim_t *self, replica_t *replica);
 void replicas_drain(sim_t *self, replica_t *replica);
 void replicas_chore(sim_t *self, replica_t *replica);
 void replicas_tick(sim_t *self, replica_t *replica, uint64_t mark);
-void replicas_arrive(sim_t *self, uint32_t flight);
-void replicas_answer(sim_t *self, uint32_t flight);
+void replicas_arrive(sim_t *self, uint32_t flight, uint64_t mark);
+void replicas_answer(sim_t *self, uint32_t flight, uint64_t mark);
 void replicas_lane_up(sim_t *self, replica_t *replica, lane_t lane, uint64_t life);
 void replicas_cut(sim_t *self, replica_t *replica, lane_t lane);
 /* After anything happened to its engine: takes its batches, plans its tick. */
@@ -332,8 +333,8 @@ void callers_cancel(sim_t *self);
 void checks_begin(sim_t *self, const call_t *call);
 void checks_rows(sim_t *self);
 void checks_end(sim_t *self);
-/* True when nothing is left to be done. */
-bool checks_all_done(const sim_t *self);
+/* A job that has not ended; 0: all have. */
+int64_t checks_undone(const sim_t *self);
 
 /* ---- scenario.c */
 void scenario_begin(sim_t *self);
