@@ -108,7 +108,7 @@ step "all components are killed at once, the supervisor lives: up starts them ag
 supervisor=$(pid_of up)
 for round in 1 2 3; do
     all=()
-    for name in broker gateway notes echo; do all+=("$(pid_of "$name")"); done
+    for name in broker gateway jobs notes echo; do all+=("$(pid_of "$name")"); done
     kill -KILL "${all[@]}"
     # At once in the first round: they may not even have gone.
     ((round == 1)) || for pid in "${all[@]}"; do until gone "$pid"; do sleep 0.05; done; done
@@ -148,13 +148,27 @@ expect 1 "process $supervisor, has not answered for 10 s: it is stopped" ./weft 
 kill -CONT "$supervisor"
 expect 0 "already up" ./weft up -d
 
-step "all are killed: the note is there after the next up"
+step "all are killed: the note is there after the next up, and two jobs are: one ran, one waited"
+async() { # PATH JSON: sets `job`
+    job=$(curl -sSf --json "$2" -H 'Prefer: respond-async' "http://127.0.0.1:$http$1" | sed -n 's/^.*"id":"\([0-9]*\)".*$/\1/p')
+    [[ $job ]] || fail "no job for $1"
+}
+expect 0 "weft is up" ./weft up -d
+async /v1/call/echo/delay '{"ms":2000}' && ran=$job
+until ./weft jobs get "$ran" | grep -q '^state  *running$'; do sleep 0.05; done
+expect 0 "paused" ./weft jobs pause notes --reason "about to be killed"
+async /v1/notes/exports '{}' && waited=$job
+expect 0 "state  *queued" ./weft jobs get "$waited"
 all=("$(head -n 1 .weft/pg/data/postmaster.pid)")
-for name in up broker gateway notes echo; do all+=("$(pid_of "$name")"); done
+for name in up broker gateway jobs notes echo; do all+=("$(pid_of "$name")"); done
 kill_and_wait "${all[@]}"
 expect 3 "broker .*down" ./weft status
 expect 0 "weft is up" ./weft up -d "${ports[@]}"
 expect 0 '"kept"' curl -sSf "$note"
+expect 0 "state  *succeeded" ./weft jobs get "$ran" --wait 30
+expect 0 "paused  *no" ./weft jobs resume notes
+expect 0 "state  *succeeded" ./weft jobs get "$waited" --wait 30
+expect 0 '"notes":[1-9]' curl -sSf "http://127.0.0.1:$http/v1/jobs/$waited"
 
 step "a pid file of a process that is not ours"
 pid=$(pid_of echo)
