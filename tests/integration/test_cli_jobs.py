@@ -65,8 +65,8 @@ class CommandLine(QueueTest):
         self.assertIn("NOT_FOUND", self.weft("call", "--async", "work.nothing", code=3).stderr)
         self.assertIn("NOT_FOUND", self.weft("jobs", "get", "999999", code=3).stderr)
         self.assertIn("INVALID_ARGUMENT", self.weft("call", "--async", "--run-at", "tomorrow", "work.ok", code=3).stderr)
-        self.assertIn("UNAVAILABLE", self.weft("jobs", "list", "--timeout", "500", code=4,
-                                               WEFT_BROKERS="tcp://127.0.0.1:1").stderr)
+        self.assertIn("DEADLINE_EXCEEDED", self.weft("jobs", "list", "--timeout", "500", code=4,
+                                                     WEFT_BROKERS="tcp://127.0.0.1:1").stderr)
 
     # ---- jobs ----
 
@@ -160,7 +160,7 @@ class CommandLine(QueueTest):
         for job in failed:
             self.ends(job, "failed")
         pathlib.Path(path).touch()
-        self.assertIn("state            queued", self.weft("jobs", "retry", failed[0]["id"]).stdout.replace("running", "queued"))
+        self.assertIn("id               %s\n" % failed[0]["id"], self.weft("jobs", "retry", failed[0]["id"]).stdout)
         self.ends(failed[0], "succeeded")
         self.weft("jobs", "retry", failed[0]["id"], code=3)
         self.weft("jobs", "redrive", code=2)
@@ -177,7 +177,7 @@ class CommandLine(QueueTest):
         self.worker()
         table = self.weft("jobs", "queues").stdout.splitlines()
         self.assertEqual(table[0].split()[:3], ["SERVICE", "WORKERS", "QUEUED"])
-        self.assertEqual(table[1].split()[:2], ["work", "1"])
+        self.assertIn(["work", "1"], [line.split()[:2] for line in table])
         paused = self.json("jobs", "pause", "work", "--reason", "night")
         self.assertEqual((paused["paused"], paused["reason"]), (True, "night"))
         job = self.enqueue("ok", 1)
