@@ -30,6 +30,7 @@ import client as plain  # noqa: E402
 BROKERS, REPLICAS, HANDLERS = 2, 3, 3
 WINDOW = 64  # enqueues that each enqueuer has on the way
 HTTP_CALLERS = 6
+TTL_S = 15  # of an enqueue
 STATES = ("queued", "running", "scheduled", "held", "succeeded", "failed", "cancelled")
 
 
@@ -109,7 +110,7 @@ class Enqueuer(threading.Thread):
                 pass
             finally:
                 self.repeated += len(on_the_way)
-                self.test.give_back(on_the_way.values())
+                self.test.give_back(number for number, _ in on_the_way.values())
                 asking.socket.close(0)
 
     def _enqueue(self, asking, on_the_way):
@@ -118,12 +119,17 @@ class Enqueuer(threading.Thread):
                 number = self.test.take()
                 if number is None:
                     break
-                id = asking.submit("jobs", "enqueue", self.test.job(number), timeout_ms=15000)
-                on_the_way[id] = number
+                id = asking.submit("jobs", "enqueue", self.test.job(number), timeout_ms=int(1000 * TTL_S))
+                on_the_way[id] = (number, time.monotonic() + TTL_S)
             asking.turn(0.05)
+            # The client owns its deadline: a broker that died and is back on the same port knows of nothing.
+            for id in [id for id, (_, expires) in on_the_way.items() if time.monotonic() > expires]:
+                self.repeated += 1
+                del asking.waiting[id]
+                self.test.give_back([on_the_way.pop(id)[0]])
             for id in [id for id in on_the_way if asking.waiting[id]]:
                 message = asking.waiting.pop(id)[-1]
-                number = on_the_way.pop(id)
+                number, _ = on_the_way.pop(id)
                 if message[3] == 0:
                     self.test.answered(number, message[6])
                 else:

@@ -63,15 +63,15 @@ class QueueTest(MeshTest):
 
     # ---- the service ----
 
-    def jobs(self, method, timeout_ms=10000, front=None, **body):
+    def jobs(self, method, /, within_ms=10000, front=None, **body):
         """Calls a method of `jobs`; a WeftError is what it says."""
         asking = plain.Client(front or self.mesh.front)
         try:
-            return asking.call("jobs", method, body, timeout_ms=int(timeout_ms * PATIENCE))
+            return asking.call("jobs", method, body, timeout_ms=int(within_ms * PATIENCE))
         finally:
             asking.close()
 
-    def enqueue(self, method, input=None, service="work", **more):
+    def enqueue(self, method, /, input=None, service="work", **more):
         return self.jobs("enqueue", service=service, method=method, input=input, **more)
 
     def enqueue_many(self, jobs, timeout_s=60.0):
@@ -97,7 +97,7 @@ class QueueTest(MeshTest):
         """Waits until a job has ended, and gives it."""
         end = time.monotonic() + timeout * PATIENCE
         while True:
-            now = self.get(job, wait=2, timeout_ms=15000)
+            now = self.get(job, wait=2, within_ms=15000)
             if now["done"]:
                 return now
             self.assertLess(time.monotonic(), end, "job did not end: %r\nevents: %r" % (now, self.of(job)))
