@@ -42,8 +42,8 @@ stop() {
 
 cmake --install "$build" --prefix "$prefix" >"$work/install.log"
 
-for file in bin/weft bin/weft-broker bin/weft-gateway bin/weft-notes bin/weft-echo include/weft/handler.h \
-    share/weft/notes/migrations; do
+for file in bin/weft bin/weft-broker bin/weft-gateway bin/weft-jobs bin/weft-notes bin/weft-echo \
+    include/weft/handler.h share/weft/jobs/migrations share/weft/notes/migrations; do
     [[ -e $prefix/$file ]] || fail "$file was not installed"
 done
 root=$(cd -- "$here/../.." && pwd -P)
