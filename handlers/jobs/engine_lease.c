@@ -141,8 +141,11 @@ s_beat(engine_t *self, batch_t *batch)
         s_lost(self);
         return;
     }
-    if (sent_at >= self->lease_until)
-        self->held_since = self->now; /* the first, or it was in doubt in between */
+    /* Later than half a lease behind the last one: whatever kept us may have kept others until theirs had
+     * ended. (While the database is away for more than two thirds of a lease, one that was about to renew
+     * loses it.) */
+    if (sent_at >= self->lease_until || sent_at - self->clock_sent > s_lease_us(self) / 2)
+        self->held_since = self->now;
     /* It was renewed after it was sent, and our clock may be slow by as much as a tenth. */
     self->lease_until = sent_at + s_lease_us(self) - s_lease_us(self) / 10;
     self->clock_us = lease->now_us;

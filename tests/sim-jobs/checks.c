@@ -19,6 +19,36 @@ s_at_work(const sim_t *self, int32_t owner, uint32_t queue, uint32_t key)
 }
 
 void
+checks_call(sim_t *self, const replica_t *replica, const job_t *job)
+{
+    const engine_queue_t *told = &replica->told[job->queue];
+    SIM_REQUIRE(self, replica->number != 0, "a call without a lease");
+    SIM_REQUIRE(self, !replica->draining, "a call while it drains");
+    SIM_REQUIRE(self, !told->paused, "a call of a paused queue");
+    SIM_REQUIRE(self, told->workers > 0, "a call without workers");
+    SIM_REQUIRE(self, told->keeper == replica->number || (told->keeper == 0 && job->key.size == 0),
+                "a call of a queue that another keeps");
+    uint32_t open = 0;
+    for (uint32_t i = 0; i + 1 < self->call_count; i++) {
+        const call_t *call = &self->calls[i];
+        open += !call->ended && call->replica == replica->index && call->life == replica->life &&
+                call->queue == (uint32_t) job->queue;
+    }
+    SIM_REQUIRE(self, told->concurrency == 0 || open < told->concurrency, "a call above the limit");
+}
+
+void
+checks_dead(sim_t *self, int32_t number)
+{
+    for (uint32_t i = 0; i < self->replica_count; i++) {
+        const replica_t *replica = &self->replicas[i];
+        /* Where the database is slow a heartbeat may be late. */
+        if (replica->alive && replica->number == number && self->latency < 5000)
+            SIM_REQUIRE(self, replica->impaired_until > self->now, "replica %u is taken for dead", i);
+    }
+}
+
+void
 checks_begin(sim_t *self, const call_t *call)
 {
     row_t *row = database_row(self, call->id);

@@ -351,6 +351,7 @@ s_reap(sim_t *self, batch_t *batch)
     for (uint32_t i = 1; i <= self->number_count; i++) {
         if (self->numbers[i].alive && (int32_t) i != batch->owner &&
             self->numbers[i].lease_until < database_clock(self)) {
+            checks_dead(self, (int32_t) i);
             self->numbers[i].alive = false;
             TRACE(self, "replica number %u is dead, says %d", i, batch->owner);
         }

@@ -27,7 +27,7 @@ s_answer(sim_t *self, uint32_t number, engine_reply_t reply, int64_t delay)
             return;
         call->ended = true;
     }
-    self->replies[self->reply_count] = (reply_t){ true, number, reply };
+    self->replies[self->reply_count] = (reply_t){ .call = number, .reply = reply };
     events_add(self, self->now + delay, EVENT_REPLY, self->reply_count, 0, call->life);
     /* An old reply comes again. */
     if (reply.final && !self->gentle && sim_one_in(self, 20))
@@ -78,6 +78,7 @@ mesh_call(sim_t *self, replica_t *replica, uint64_t token, const job_t *job)
                                     .key = row->key,
                                     .sent_at = self->now,
                                     .stubborn = sim_one_in(self, 3) };
+    checks_call(self, replica, job);
     SIM_REQUIRE(self, job->attempts >= 1 && job->attempts <= job->max_attempts, "attempt %d of %d",
                 job->attempts, job->max_attempts);
     SIM_REQUIRE(self, job->input.size == sizeof row->request, "the input is not the job's");
@@ -252,13 +253,14 @@ mesh_timeout(sim_t *self, uint32_t number)
 void
 mesh_reply(sim_t *self, const event_t *event)
 {
-    const reply_t *reply = &self->replies[event->a];
+    reply_t *reply = &self->replies[event->a];
     const call_t *call = s_call(self, reply->call);
     replica_t *replica = &self->replicas[call->replica];
     if (!replica->alive || replica->life != call->life || !replicas_awake(self, replica, event))
         return;
     row_t *row = database_row(self, call->id);
-    if (reply->reply.final && event->b == 0) {
+    if (reply->reply.final && !reply->told) {
+        reply->told = true;
         row->successes += reply->reply.status == WEFT_OK;
         row->final_told = row->final_told || reply->reply.status == WEFT_NOT_FOUND;
         row->errors_told += reply->reply.status != WEFT_OK && !reply->reply.link_lost &&

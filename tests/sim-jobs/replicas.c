@@ -233,6 +233,8 @@ replicas_cut(sim_t *self, replica_t *replica, lane_t lane)
     if (!replica->alive || !conn->open)
         return;
     conn->open = false;
+    if (!self->db_down)
+        replica->impaired_until = self->now + 8000000;
     batch_t *batch = NULL;
     if (conn->flight >= 0) {
         flight_t *flight = &self->flights[conn->flight];
@@ -272,6 +274,8 @@ replicas_start(sim_t *self, replica_t *replica)
     replica->life++;
     replica->paused_until = 0;
     replica->number = 0;
+    memset(replica->told, 0, sizeof replica->told);
+    replica->impaired_until = 0;
     replica->clock_offset = 1000000 + sim_below(self, INT64_C(100000000000));
     replica->clock_ppm = sim_below(self, 1001) - 500;
     memset(replica->serials, 0xff, sizeof replica->serials);
@@ -369,15 +373,14 @@ replicas_chore(sim_t *self, replica_t *replica)
             replica->concurrency_told[i] = row->concurrency;
         if (row->key_concurrency > replica->keys_told[i])
             replica->keys_told[i] = row->key_concurrency;
-        engine_set_queue(replica->engine,
-                         &(engine_queue_t){ .queue = (int32_t) i,
-                                            .paused = row->paused,
-                                            .concurrency = row->concurrency,
-                                            .key_concurrency = row->key_concurrency,
-                                            .keeper = row->keeper,
-                                            .workers = workers,
-                                            .capacity = mesh_capacity(self, i) },
-                         now);
+        replica->told[i] = (engine_queue_t){ .queue = (int32_t) i,
+                                             .paused = row->paused,
+                                             .concurrency = row->concurrency,
+                                             .key_concurrency = row->key_concurrency,
+                                             .keeper = row->keeper,
+                                             .workers = workers,
+                                             .capacity = mesh_capacity(self, i) };
+        engine_set_queue(replica->engine, &replica->told[i], now);
     }
     events_add(self, self->now + sim_around(self, 500000), EVENT_CHORE, replica->index, 0, replica->life);
     replicas_touch(self, replica);

@@ -4,7 +4,7 @@
 
 #include "sim-jobs/sim.h"
 
-enum { HEAL_S = 200, DRAIN_S = 60 };
+enum { HEAL_S = 75, DRAIN_S = 60 };
 
 static const char *const FAULT_NAMES[FAULTS] = { "replica killed", "replica stopped", "replica drained",
                                                  "lane cut",       "database down",   "batches refused",
@@ -93,8 +93,10 @@ scenario_fault(sim_t *self, uint32_t kind)
         }
         break;
     case FAULT_STOP_REPLICA:
-        if (replica)
+        if (replica) {
             replica->paused_until = self->now + sim_below(self, sim_one_in(self, 2) ? 9000000 : 1000000);
+            replica->impaired_until = replica->paused_until + 8000000;
+        }
         break;
     case FAULT_DRAIN_REPLICA:
         if (replica && replica->paused_until <= self->now) {
@@ -111,6 +113,8 @@ scenario_fault(sim_t *self, uint32_t kind)
         break;
     case FAULT_REFUSE:
         self->refuse = (uint32_t) sim_below(self, 12);
+        for (uint32_t i = 0; i < self->replica_count; i++)
+            self->replicas[i].impaired_until = self->now + 15000000;
         break;
     case FAULT_KILL_HANDLER:
         mesh_handler_kill(self, (uint32_t) sim_below(self, HANDLERS));

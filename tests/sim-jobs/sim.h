@@ -108,10 +108,12 @@ typedef struct {
     bool alive, draining;
     uint64_t life;
     engine_t *engine;
-    int64_t paused_until; /* like SIGSTOP */
-    int64_t clock_offset; /* its monotonic clock against ours */
-    int64_t clock_ppm;    /* its drift */
+    int64_t paused_until;   /* like SIGSTOP */
+    int64_t clock_offset;   /* its monotonic clock against ours */
+    int64_t clock_ppm;      /* its drift */
+    int64_t impaired_until; /* something of its own went wrong: others may take it for dead */
     int32_t number;
+    engine_queue_t told[QUEUES + 1]; /* the queues as its engine knows them */
     int64_t serials[QUEUES + 1];
     uint32_t workers_told[QUEUES + 1];
     uint32_t concurrency_told[QUEUES + 1], keys_told[QUEUES + 1]; /* the largest: calls may be on the way */
@@ -153,7 +155,7 @@ typedef struct {
 } call_t;
 
 typedef struct {
-    bool used;
+    bool told; /* it may come twice */
     uint32_t call;
     engine_reply_t reply;
 } reply_t;
@@ -330,7 +332,11 @@ void callers_answered(sim_t *self, void *enqueue, weft_status_t status, bool may
 void callers_cancel(sim_t *self);
 
 /* ---- checks.c */
+/* An engine makes a call. */
+void checks_call(sim_t *self, const replica_t *replica, const job_t *job);
 void checks_begin(sim_t *self, const call_t *call);
+/* A replica is declared dead. */
+void checks_dead(sim_t *self, int32_t number);
 void checks_rows(sim_t *self);
 void checks_end(sim_t *self);
 /* A job that has not ended; 0: all have. */
