@@ -160,8 +160,9 @@ http_binding_compare(const weft_http_binding_t *a, const weft_http_binding_t *b)
     int order = s_compare_text(a->verb, b->verb);
     if (order != 0)
         return order;
-    weft_span_t left = a->path, right = b->path, left_segment, right_segment;
+    weft_span_t left = a->path, right = b->path;
     for (;;) {
+        weft_span_t left_segment = { NULL, 0 }, right_segment = { NULL, 0 };
         bool more_left = s_next_segment(&left, &left_segment);
         bool more_right = s_next_segment(&right, &right_segment);
         if (!more_left || !more_right)
