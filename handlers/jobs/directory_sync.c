@@ -6,7 +6,7 @@
 
 #include <weft/clock.h>
 
-#define INTERVAL_MS 500
+#define INTERVAL_MS 250
 #define RETRY_MS 200
 #define SAVES_MAX 16 /* per turn */
 
@@ -68,8 +68,9 @@ s_read_queue(directory_t *directory, clockwork_db_t *db, directory_queue_t *queu
     return read && s_read_methods(directory, db, queue->id);
 }
 
+/* *serial: of the newest change that was read. */
 static bool
-s_read_changes(directory_t *directory, clockwork_db_t *db)
+s_read_changes(directory_t *directory, clockwork_db_t *db, int64_t *serial)
 {
     PGresult *rows = clockwork_db_query(db, s_changes_sql, NULL, 0);
     bool read = rows != NULL;
@@ -85,6 +86,8 @@ s_read_changes(directory_t *directory, clockwork_db_t *db)
         };
         if (directory_serial(directory, queue.id) != queue.serial)
             read = s_read_queue(directory, db, &queue);
+        if (read && queue.serial > *serial)
+            *serial = queue.serial;
     }
     PQclear(rows);
     return read;
@@ -124,13 +127,13 @@ s_save(clockwork_db_t *db, directory_unsaved_t *unsaved)
 
 /* Stores what is new; each is read back, with its ids, before the next. */
 static bool
-s_save_all(directory_t *directory, clockwork_db_t *db)
+s_save_all(directory_t *directory, clockwork_db_t *db, int64_t *serial)
 {
     directory_unsaved_t unsaved;
     for (int i = 0; i < SAVES_MAX && directory_next_unsaved(directory, &unsaved, weft_mono_ms()); i++) {
         bool saved = s_save(db, &unsaved);
         weft_descriptor_destroy(&unsaved.descriptor);
-        if (!saved || !s_read_changes(directory, db))
+        if (!saved || !s_read_changes(directory, db, serial))
             return false;
     }
     return true;
@@ -150,14 +153,33 @@ s_keep(directory_sync_t *self, clockwork_db_t *db)
     return changed;
 }
 
+/* Whoever changed a queue waits until all replicas obey it. */
+static bool
+s_tell(directory_sync_t *self, clockwork_db_t *db, int64_t serial)
+{
+    static const char sql[] = "UPDATE weft_job_replica SET serial = $2::bigint WHERE number = $1::integer";
+    int32_t replica = atomic_load(&self->replica);
+    if (replica == 0 || (replica == self->told_replica && serial == self->told_serial))
+        return true;
+    const weft_pg_param_t params[] = { weft_pg_int(replica), weft_pg_int(serial) };
+    PGresult *rows = clockwork_db_query(db, sql, params, 2);
+    PQclear(rows);
+    if (rows) {
+        self->told_replica = replica;
+        self->told_serial = serial;
+    }
+    return rows != NULL;
+}
+
 int64_t
 directory_sync_run(void *context, clockwork_db_t *db)
 {
     directory_sync_t *self = context;
-    bool read = s_read_changes(self->directory, db) && s_save_all(self->directory, db);
+    int64_t serial = 0;
+    bool read = s_read_changes(self->directory, db, &serial) && s_save_all(self->directory, db, &serial);
     if (read && s_keep(self, db))
-        read = s_read_changes(self->directory, db);
-    if (!read)
+        read = s_read_changes(self->directory, db, &serial);
+    if (!read || !s_tell(self, db, serial))
         return RETRY_MS;
     directory_synced(self->directory);
     return INTERVAL_MS;

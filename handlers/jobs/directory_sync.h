@@ -11,9 +11,11 @@
 typedef struct {
     directory_t *directory;
     _Atomic int32_t replica; /* our weft_job_replica.number, 0: not joined */
+    int32_t told_replica;    /* what weft_job_replica.serial was written for, and with */
+    int64_t told_serial;
 } directory_sync_t;
 
-/* context: directory_sync_t.  Reads what changed, stores what is new, twice a second. */
+/* context: directory_sync_t.  Reads what changed, stores what is new, a few times a second. */
 int64_t directory_sync_run(void *context, clockwork_db_t *db);
 
 /* Begins a statement that changes limits or keepers of queues: it updates, FROM behind it, rows of

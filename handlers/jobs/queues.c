@@ -1,6 +1,11 @@
 /* queues - GET /v1/jobs/queues and what is done to one: pause, resume, limit */
+#include <weft/clock.h>
+
 #include "jobs.h"
 #include "methods.h"
+
+#define OBEY_MAX_MS 2000
+#define OBEY_LOOK_MS 15
 
 /* The workers are those of the registry, see directory.h. */
 static const char s_list_sql[] =
@@ -16,7 +21,7 @@ enum { SERVICE, PAUSED, REASON, CONCURRENCY, KEY_CONCURRENCY, QUEUED, SCHEDULED,
 
 static const char s_pause_sql[] =
     "UPDATE weft_job_queue SET paused = $2::boolean, paused_reason = $3::text,"
-    " serial = nextval('weft_job_serial') WHERE service = $1::text RETURNING id";
+    " serial = nextval('weft_job_serial') WHERE service = $1::text RETURNING id, serial";
 /* A queue without limits has no keeper.  Limits that are not named stay. */
 static const char s_limit_sql[] =
     "WITH changed AS (UPDATE weft_job_queue SET serial = nextval('weft_job_serial'),"
@@ -24,7 +29,8 @@ static const char s_limit_sql[] =
     " key_concurrency = CASE WHEN $4::boolean THEN $5::integer ELSE key_concurrency END,"
     " keeper = CASE WHEN CASE WHEN $2::boolean THEN $3::integer ELSE concurrency END IS NULL AND CASE WHEN"
     " $4::boolean THEN $5::integer ELSE key_concurrency END IS NULL THEN NULL ELSE keeper END"
-    " WHERE service = $1::text RETURNING id, key_concurrency)," DIRECTORY_FREE_HELD " SELECT id FROM changed";
+    " WHERE service = $1::text RETURNING id, key_concurrency, serial)," DIRECTORY_FREE_HELD
+    " SELECT id, serial FROM changed";
 
 static void
 s_pack_count(msgpack_packer *pk, const char *key, const PGresult *rows, int row, int column)
@@ -81,6 +87,25 @@ jobs_queues(weft_request_t *request, void *app)
     return WEFT_OK;
 }
 
+/* The change holds when the caller hears of it: replicas that live obey it by then.  One that does not say so
+ * in time is stopped or dying. */
+static void
+s_wait_for_replicas(weft_request_t *request, int64_t serial)
+{
+    static const char sql[] = "SELECT count(*) FROM weft_job_replica WHERE serial < $1::bigint";
+    const int64_t until_ms = weft_mono_ms() + OBEY_MAX_MS;
+    int64_t behind = 1;
+    while (behind > 0 && weft_mono_ms() < until_ms && !weft_wait_cancelled(request, OBEY_LOOK_MS)) {
+        weft_status_t status;
+        const weft_pg_param_t params[] = { weft_pg_int(serial) };
+        PGresult *rows = weft_pg_query(request, sql, params, 1, &status);
+        if (!rows)
+            return;
+        behind = weft_pg_get_int(rows, 0, 0, 0);
+        PQclear(rows);
+    }
+}
+
 /* Runs a statement that changes the queue of the field `service`, and answers with it. */
 static weft_status_t
 s_change(weft_request_t *request, struct jobs *jobs, const char *sql, weft_pg_param_t *params, int count)
@@ -92,11 +117,13 @@ s_change(weft_request_t *request, struct jobs *jobs, const char *sql, weft_pg_pa
     if (!rows)
         return status;
     bool found = PQntuples(rows) > 0;
+    int64_t serial = found ? weft_pg_get_int(rows, 0, 1, 0) : 0;
     PQclear(rows);
     if (!found)
         return weft_fail(request, WEFT_NOT_FOUND, "no service is called %.*s", (int) service.size,
                          service.data);
-    clockwork_wake(jobs->clockwork); /* here at once, elsewhere within half a second */
+    clockwork_wake(jobs->clockwork); /* here at once, elsewhere within a quarter of a second */
+    s_wait_for_replicas(request, serial);
     rows = weft_pg_query(request, s_list_sql, params, 1, &status);
     if (rows && PQntuples(rows) > 0)
         s_pack_queue(weft_result(request), rows, 0, jobs->directory);

@@ -85,7 +85,7 @@ s_add(arrays_t *self, int64_t id, weft_span_t options)
 
 /* Runs the statement; the rows are (id, queue) of what was queued. */
 static PGresult *
-s_requeue(weft_request_t *request, arrays_t *self, struct jobs *jobs, weft_status_t *status)
+s_requeue(weft_request_t *request, arrays_t *self, weft_status_t *status)
 {
     (void) weft_buf_add_char(&self->ids, '}');
     (void) weft_buf_add_char(&self->keys, '}');
@@ -97,19 +97,16 @@ s_requeue(weft_request_t *request, arrays_t *self, struct jobs *jobs, weft_statu
     const weft_pg_param_t params[] = { weft_pg_text(weft_buf_span(&self->ids)),
                                        weft_pg_text(weft_buf_span(&self->keys)),
                                        weft_pg_text(weft_buf_span(&self->flags)) };
-    PGresult *rows = weft_pg_query(request, s_sql, params, 3, status);
-    int32_t last = 0;
-    for (int i = 0; rows && i < PQntuples(rows); i++) {
-        int32_t queue = (int32_t) weft_pg_get_int(rows, i, 1, 0);
-        if (queue != last)
-            loop_poke(jobs->loop, queue);
-        last = queue;
-    }
-    return rows;
+    return weft_pg_query(request, s_sql, params, 3, status);
 }
 
+typedef struct {
+    struct jobs *jobs;
+    int32_t queue; /* out */
+} retry_t;
+
 static weft_status_t
-s_retry_one(weft_request_t *request, struct jobs *jobs, const resource_t *job)
+s_retry_one(weft_request_t *request, retry_t *retry, const resource_t *job)
 {
     weft_status_t status;
     arrays_t arrays;
@@ -122,8 +119,10 @@ s_retry_one(weft_request_t *request, struct jobs *jobs, const resource_t *job)
     }
     s_init(&arrays);
     s_add(&arrays, job->id, job->options);
-    PGresult *rows = s_requeue(request, &arrays, jobs, &status);
-    if (rows && PQntuples(rows) == 0) {
+    PGresult *rows = s_requeue(request, &arrays, &status);
+    if (rows && PQntuples(rows) > 0) {
+        retry->queue = (int32_t) weft_pg_get_int(rows, 0, 1, 0);
+    } else if (rows) {
         weft_fail_unexecuted(request);
         status = weft_fail(request, WEFT_FAILED_PRECONDITION,
                            "another job has the unique_key of job %lld, or it "
@@ -135,8 +134,9 @@ s_retry_one(weft_request_t *request, struct jobs *jobs, const resource_t *job)
     return status;
 }
 
-weft_status_t
-jobs_retry(weft_request_t *request, void *app)
+/* In a transaction: the job is read as it was queued, before anybody can have taken it. */
+static weft_status_t
+s_retry(weft_request_t *request, void *app)
 {
     weft_status_t status;
     resource_t job;
@@ -151,6 +151,16 @@ jobs_retry(weft_request_t *request, void *app)
     resource_fini(&job);
     PQclear(rows);
     return status == WEFT_OK ? lookup_answer(request, id, false) : status;
+}
+
+weft_status_t
+jobs_retry(weft_request_t *request, void *app)
+{
+    retry_t retry = { app, 0 };
+    weft_status_t status = weft_pg_transaction(request, s_retry, &retry);
+    if (status == WEFT_OK)
+        loop_poke(retry.jobs->loop, retry.queue);
+    return status;
 }
 
 /* Fills the arrays with failed jobs; false without memory. */
@@ -169,6 +179,18 @@ s_add_rows(arrays_t *arrays, const PGresult *rows, int count)
     return true;
 }
 
+static void
+s_poke_all(struct jobs *jobs, const PGresult *rows, int count)
+{
+    int32_t last = 0;
+    for (int i = 0; i < count; i++) {
+        int32_t queue = (int32_t) weft_pg_get_int(rows, i, 1, 0);
+        if (queue != last)
+            loop_poke(jobs->loop, queue);
+        last = queue;
+    }
+}
+
 static weft_status_t
 s_redrive(weft_request_t *request, struct jobs *jobs, const PGresult *failed, int limit, int *redriven)
 {
@@ -180,8 +202,9 @@ s_redrive(weft_request_t *request, struct jobs *jobs, const PGresult *failed, in
         return WEFT_OK;
     s_init(&arrays);
     if (s_add_rows(&arrays, failed, count)) {
-        PGresult *rows = s_requeue(request, &arrays, jobs, &status);
+        PGresult *rows = s_requeue(request, &arrays, &status);
         *redriven = rows ? PQntuples(rows) : 0;
+        s_poke_all(jobs, rows, *redriven);
         PQclear(rows);
     } else {
         status = weft_fail(request, WEFT_INTERNAL, "out of memory");

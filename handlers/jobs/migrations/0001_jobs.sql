@@ -30,7 +30,8 @@ CREATE TABLE weft_job_replica (
     number integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     instance text NOT NULL,
     started_at timestamptz NOT NULL DEFAULT now(),
-    lease_until timestamptz NOT NULL
+    lease_until timestamptz NOT NULL,
+    serial bigint NOT NULL DEFAULT 0       -- changes of queues up to this one are obeyed
 );
 
 -- state: 0 queued, 1 running (leased to `owner`), 2 scheduled (run_at lies ahead: wanted so, or a retry), 3 queued but
