@@ -22,3 +22,4 @@ weft_unit(gateway/peer SOURCES ${CMAKE_SOURCE_DIR}/gateway/peer.c)
 weft_unit(gateway/stats LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/stats.c ${CMAKE_SOURCE_DIR}/gateway/guard.c)
 weft_unit(gateway/watchdog LAYERS wire SOURCES ${CMAKE_SOURCE_DIR}/gateway/watchdog.c ${CMAKE_SOURCE_DIR}/gateway/slot.c
     ${CMAKE_SOURCE_DIR}/gateway/waiter.c)
+weft_unit(gateway/follow LAYERS wire data SOURCES ${CMAKE_SOURCE_DIR}/gateway/follow.c)
