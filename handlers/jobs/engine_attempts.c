@@ -38,14 +38,21 @@ s_grow(engine_t *self)
     return true;
 }
 
+size_t
+attempts_weight(const attempt_t *attempt)
+{
+    const job_t *job = attempt->job;
+    const finish_row_t *row = &attempt->row;
+    return job->input.capacity + job->options.capacity + job->errors.capacity + job->key.capacity +
+           attempt->progress.capacity + row->value.capacity + row->meta.capacity + row->error.capacity +
+           row->errors.capacity;
+}
+
 void
 attempts_weigh(engine_t *self, attempt_t *attempt)
 {
     self->bytes -= attempt->bytes;
-    attempt->bytes = attempt->progress.capacity + attempt->row.value.capacity + attempt->row.error.capacity;
-    if (attempt->job)
-        attempt->bytes += attempt->job->input.capacity + attempt->job->options.capacity +
-                          attempt->job->errors.capacity + attempt->job->key.capacity;
+    attempt->bytes = attempts_weight(attempt);
     self->bytes += attempt->bytes;
 }
 

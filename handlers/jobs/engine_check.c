@@ -37,6 +37,7 @@ s_attempt(const engine_t *self, const attempt_t *attempt, sums_t *sums)
         return;
     }
     CHECK(attempt->job && attempt->queue);
+    CHECK(attempt->row_sent || attempt->bytes == attempts_weight(attempt));
     sums->owned++;
     sums->bytes += attempt->bytes;
     sums->rows += list_linked(&attempt->row_link);

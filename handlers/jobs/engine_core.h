@@ -247,6 +247,8 @@ attempt_t *attempts_at(const engine_t *self, uint32_t slot);
 uint64_t attempts_token(const attempt_t *attempt);
 /* Writes the state; keeps lists and counts of the queue. */
 void attempts_set_state(engine_t *self, attempt_t *attempt, attempt_state_t state, bool front);
+/* Bytes that it holds. */
+size_t attempts_weight(const attempt_t *attempt);
 /* Counts its bytes anew. */
 void attempts_weigh(engine_t *self, attempt_t *attempt);
 /* The call may have no more effect: its place among those that run at once is free. */

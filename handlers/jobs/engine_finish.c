@@ -147,6 +147,7 @@ s_begun_anew(engine_t *self, attempt_t *attempt, finish_row_t *row)
     weft_buf_fini(&job->errors);
     job->errors = row->errors;
     row->errors = (weft_buf_t){ 0 };
+    attempts_weigh(self, attempt);
     attempt->row_resent = false;
     attempt->row_degraded = 0;
     if (attempt->holds) {

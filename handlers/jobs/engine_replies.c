@@ -252,6 +252,7 @@ engine_cancel(engine_t *self, int64_t id, int64_t now_us)
             s_keep_history(attempt);
             weft_buf_init(&attempt->row.error, ERROR_MAX);
             (void) engine_history_text(&attempt->row.error, WEFT_CANCELLED, "cancelled between attempts");
+            attempts_weigh(self, attempt);
         }
         break;
     }

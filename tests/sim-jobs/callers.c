@@ -91,7 +91,16 @@ callers_cancel(sim_t *self)
 {
     if (self->row_count == 0)
         return;
-    const int64_t id = 1 + sim_below(self, self->row_count);
+    /* Mostly one that has not ended, best one between two attempts. */
+    int64_t id = 1 + sim_below(self, self->row_count);
+    const bool between = sim_one_in(self, 2);
+    for (int64_t i = 1; i <= self->row_count && !sim_one_in(self, 200); i++) {
+        const int64_t other = 1 + (id + i) % self->row_count;
+        if (self->rows[other].live && (!between || self->rows[other].state == JOB_SCHEDULED)) {
+            id = other;
+            break;
+        }
+    }
     replica_t *replica = s_replica(self);
     if (self->db_down || !replica)
         return;

@@ -24,6 +24,7 @@ checks_call(sim_t *self, const replica_t *replica, const job_t *job)
     const engine_queue_t *told = &replica->told[job->queue];
     SIM_REQUIRE(self, replica->number != 0, "a call without a lease");
     SIM_REQUIRE(self, !replica->draining, "a call while it drains");
+    SIM_REQUIRE(self, !(job->flags & JOB_FLAG_CANCEL), "a call although its cancel was asked for");
     SIM_REQUIRE(self, !told->paused, "a call of a paused queue");
     SIM_REQUIRE(self, told->workers > 0, "a call without workers");
     SIM_REQUIRE(self, told->keeper == replica->number || (told->keeper == 0 && job->key.size == 0),

@@ -158,6 +158,23 @@ s_claim(sim_t *self, batch_t *batch)
     }
 }
 
+/* Its owner does not know the id yet, but will. */
+static bool
+s_inserting(const sim_t *self, int64_t id, int32_t owner)
+{
+    for (uint32_t i = 0; i < self->flight_count; i++) {
+        const flight_t *flight = &self->flights[i];
+        if (!flight->used || !flight->executed || flight->orphan || flight->lane != LANE_INSERT ||
+            flight->batch->owner != owner || !self->replicas[flight->replica].alive ||
+            self->replicas[flight->replica].life != flight->life)
+            continue;
+        for (uint32_t row = 0; row < flight->batch->insert_count; row++)
+            if (flight->batch->inserts[row].end == INSERT_CREATED && flight->batch->inserts[row].id == id)
+                return true;
+    }
+    return false;
+}
+
 static void
 s_recover(sim_t *self, batch_t *batch)
 {
@@ -170,6 +187,7 @@ s_recover(sim_t *self, batch_t *batch)
             known = known || batch->known[i] == id;
         if (known)
             continue;
+        SIM_REQUIRE(self, !s_inserting(self, id, batch->owner), "what is being inserted is no orphan");
         row->fence++;
         TRACE(self, "job %lld is recovered by %d, fence %d", (long long) id, row->owner, row->fence);
         s_hand_over(self, batch, id);
@@ -212,6 +230,7 @@ s_finish_row(sim_t *self, finish_row_t *finish)
         finish->applied = false;
         return;
     }
+    SIM_REQUIRE(self, finish->fence == row->fence, "an old fence changes job %lld", (long long) finish->id);
     SIM_REQUIRE(self, row->state == JOB_RUNNING, "a fence is current although the job does not run");
     switch (finish->kind) {
     case FINISH_DONE:
@@ -449,6 +468,7 @@ database_complete(sim_t *self, int64_t id, int32_t fence)
     row_t *row = database_row(self, id);
     if (!row->live || row->state != JOB_RUNNING || row->fence != fence)
         return false;
+    SIM_REQUIRE(self, row->fence == fence, "an old fence completes job %lld", (long long) id);
     row->effects++;
     s_done(self, id, JOB_SUCCEEDED);
     return true;

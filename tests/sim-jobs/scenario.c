@@ -4,7 +4,7 @@
 
 #include "sim-jobs/sim.h"
 
-enum { HEAL_S = 75, DRAIN_S = 60 };
+enum { HEAL_S = 50, DRAIN_S = 60 };
 
 static const char *const FAULT_NAMES[FAULTS] = { "replica killed", "replica stopped", "replica drained",
                                                  "lane cut",       "database down",   "batches refused",
