@@ -73,6 +73,7 @@ struct loop {
     bool reading; /* one is on the way */
     int64_t read_at_us, glance_at_us, glance_interval_us, stats_at_us;
     int64_t sent_us[LANES];
+    bool lane_up[LANES];
     int64_t insert_now_us;   /* the database's time of the batch at hand */
     int64_t clock_offset_us; /* the database's clock is ours and this */
     start_t starts[STARTS];
@@ -80,7 +81,8 @@ struct loop {
     bool waits_ended, engine_draining, finished;
 
     /* between threads */
-    _Atomic bool joined, stop, end_waits, drain, drained;
+    _Atomic int64_t leased_until_us; /* as far as we know: mono */
+    _Atomic bool joined, connected, stop, end_waits, drain, drained;
 };
 
 /* ---- any thread ---- */
@@ -144,9 +146,10 @@ loop_set_method(loop_t *self, const engine_method_t *method)
 }
 
 bool
-loop_joined(const loop_t *self)
+loop_ready(const loop_t *self)
 {
-    return atomic_load(&self->joined);
+    return atomic_load(&self->joined) && atomic_load(&self->connected) &&
+           weft_mono_us() < atomic_load(&self->leased_until_us);
 }
 
 void
@@ -385,10 +388,25 @@ s_take_done(loop_t *self)
             self->clock_offset_us = batch->lease.now_us - weft_wall_us();
         if (batch->kind == BATCH_JOIN && batch->end == BATCH_OK)
             self->replica = batch->lease.number;
+        if ((batch->kind == BATCH_JOIN || batch->kind == BATCH_BEAT) && batch->end == BATCH_OK)
+            atomic_store(&self->leased_until_us, self->sent_us[LANE_LEASE] + self->config.lease_ms * 1000);
         self->insert_now_us = batch->kind == BATCH_INSERT ? batch->now_us : 0;
         engine_batch_done(self->engine, &batch, self->now_us);
         self->insert_now_us = 0;
     }
+}
+
+/* The engine refuses enqueues sooner while their lane has no connection. */
+static void
+s_show_lanes(loop_t *self)
+{
+    for (lane_t lane = LANE_INSERT; lane < LANES; lane++) {
+        bool up = store_connected(self->store, lane);
+        if (up != self->lane_up[lane])
+            engine_lane(self->engine, lane, up, self->now_us);
+        self->lane_up[lane] = up;
+    }
+    atomic_store(&self->connected, store_up(self->store));
 }
 
 static void
@@ -491,6 +509,7 @@ s_turn(loop_t *self)
     s_take_inbox(self);
     store_step(self->store, self->now_us);
     s_take_done(self);
+    s_show_lanes(self);
     if (engine_deadline(self->engine) <= self->now_us)
         engine_tick(self->engine, self->now_us);
     if (self->now_us >= self->glance_at_us) {
@@ -536,6 +555,8 @@ s_make_engine(loop_t *self)
                                    .prepare = weft_handler_pg_prepare(self->config.handler),
                                    .seed = weft_random_u64() };
     self->store = store_new(&store);
+    for (int lane = 0; lane < LANES; lane++)
+        self->lane_up[lane] = true; /* as the engine has it */
     return self->engine && self->store;
 }
 

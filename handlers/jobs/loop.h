@@ -38,8 +38,8 @@ void loop_cancel(loop_t *self, int64_t id);
 void loop_done(loop_t *self, int64_t id);
 void loop_set_queue(loop_t *self, const engine_queue_t *queue);
 void loop_set_method(loop_t *self, const engine_method_t *method);
-/* Has a lease: jobs can run here. */
-bool loop_joined(const loop_t *self);
+/* Has a lease that was renewed lately: jobs can be taken and run here. */
+bool loop_ready(const loop_t *self);
 
 /* ---- leaving ---- */
 /* Answers everybody who waits, at once and from now on. */

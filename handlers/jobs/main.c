@@ -315,7 +315,7 @@ s_ready(void *app, const char **why)
         *why = "the services are not read from the database yet";
     else if (!directory_live(self->jobs.directory))
         *why = "the services are not heard of from a broker yet";
-    else if (!loop_joined(self->jobs.loop))
+    else if (!loop_ready(self->jobs.loop))
         *why = "no lease: the database does not answer, or others declared this replica dead";
     else
         return true;

@@ -113,6 +113,12 @@ store_idle(const store_t *self, lane_t lane)
 }
 
 bool
+store_connected(const store_t *self, lane_t lane)
+{
+    return store_lane_up(self->slots[lane].lane);
+}
+
+bool
 store_up(const store_t *self)
 {
     for (int i = 0; i < LANES; i++) {
@@ -304,7 +310,6 @@ s_refused(store_t *self, slot_t *slot)
     batch_t *batch = slot->batch;
     const char *sqlstate = store_lane_sqlstate(slot->lane);
     uint32_t rows = slot->run.to - slot->run.from;
-    bool insert = batch->kind == BATCH_INSERT;
     weft_format(batch->sqlstate, sizeof batch->sqlstate, "%s", sqlstate);
     if (s_is_passing(sqlstate) && slot->tries + 1 < TRIES_MAX) {
         slot->tries++;
@@ -314,7 +319,7 @@ s_refused(store_t *self, slot_t *slot)
         return;
     }
     /* Of a FINISH the engine looks for the row at fault itself: it has what to give in its stead. */
-    if (insert && (s_is_of_rows(sqlstate) || s_is_passing(sqlstate))) {
+    if (batch->kind == BATCH_INSERT && s_is_of_rows(sqlstate)) {
         if (rows > 1) {
             s_split(slot);
             s_next(self, slot);

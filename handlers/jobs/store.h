@@ -25,6 +25,7 @@ void store_destroy(store_t **self_p);
 
 /* Connected, and no batch on the way. */
 bool store_idle(const store_t *self, lane_t lane);
+bool store_connected(const store_t *self, lane_t lane);
 bool store_up(const store_t *self); /* all lanes are connected */
 
 /* Sends a batch on its idle lane; takes *batch_p. */
