@@ -322,6 +322,7 @@ engine_stats_t
 engine_stats(const engine_t *self)
 {
     engine_stats_t stats = self->stats;
+    stats.joined = lease_valid(self);
     stats.owned = self->owned;
     stats.running = 0;
     for (uint32_t i = 0; i < self->queue_count; i++)

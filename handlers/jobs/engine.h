@@ -125,7 +125,7 @@ typedef struct {
     uint64_t leases_lost;      /* this process was declared dead */
     uint64_t recovered;        /* orphans of lost commits */
     uint32_t owned, running, waiting_inserts, waiting_finishes;
-    bool joined; /* has a lease: ready */
+    bool joined; /* has a lease that has not run out: ready */
 } engine_stats_t;
 engine_stats_t engine_stats(const engine_t *self);
 /* Rows of the batches since they were last asked for are for the metrics of the loop: it sees each batch

@@ -91,7 +91,6 @@ static void
 s_joined(engine_t *self, const batch_t *batch)
 {
     self->number = batch->lease.number;
-    self->stats.joined = true;
     self->lease_until = INT64_MIN;
     self->held_since = INT64_MAX;
     self->beat_due = true; /* which tells the time and who else is there */
@@ -107,7 +106,6 @@ static void
 s_lost(engine_t *self)
 {
     self->stats.leases_lost++;
-    self->stats.joined = false;
     self->number = 0;
     self->recover_due = false;
     deadlines_clear(&self->deadlines, &self->recover_deadline);
@@ -229,7 +227,6 @@ lease_done(engine_t *self, batch_t *batch)
         if (batch->end == BATCH_OK) {
             self->number = 0;
             self->left = true;
-            self->stats.joined = false;
         }
         break;
     case BATCH_INSERT:

@@ -9,7 +9,7 @@ weft_jobs_unit(job)
 weft_jobs_unit(batch)
 
 # Decisions, without a database.
-foreach(name engine engine_judge engine_history engine_weights window)
+foreach(name engine engine_lease engine_judge engine_history engine_weights window)
     weft_unit(jobs/${name} LAYERS wire session LIBS weft_jobs_engine)
 endforeach()
 
@@ -24,7 +24,7 @@ weft_unit(jobs/schedule_time LAYERS wire data session bus handler
 target_compile_definitions(test_jobs_schedule_time PRIVATE JOBS_MIGRATIONS="${jobs}/migrations")
 
 # Those that need PostgreSQL.
-foreach(name insert claim finish lease lane)
+foreach(name insert claim finish lease lane sql)
     weft_jobs_unit(store_${name} LAYERS wire data session bus handler
         SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/unit/jobs/store_fixture.c ${CMAKE_CURRENT_SOURCE_DIR}/unit/handler/pg_fixture.c)
     target_compile_definitions(test_jobs_store_${name} PRIVATE JOBS_MIGRATIONS="${CMAKE_SOURCE_DIR}/handlers/jobs/migrations")
