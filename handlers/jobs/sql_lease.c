@@ -33,22 +33,22 @@ static const sql_statement_t s_bury = {
     "bury", "DELETE FROM weft_job_replica WHERE number = ANY(ARRAY(SELECT r.number FROM weft_job_replica r"
             " WHERE r.lease_until < now() FOR UPDATE SKIP LOCKED)) RETURNING number"
 };
-/* Owners are read by skipping from one to the next in the index: there may be many jobs of each.  An owner
- * that is no replica is a buried one, or one that wrote after it was buried.  Rows that are locked (their
- * handler completes them just now) are for the next time. */
+/* Jobs of owners that are no replica: buried ones, and those that wrote after they were buried.  They lie in
+ * the gaps between the numbers of the living, so the entries of the living, most of them dead ones under an
+ * old snapshot, are never read.  Rows that are locked (their handler completes them just now) are for the
+ * next time.  The fence keeps a row out that changed hands since the snapshot: its owner may have joined
+ * since. */
 static const sql_statement_t s_sweep = {
     "sweep",
-    "WITH RECURSIVE o AS ((SELECT w.owner FROM weft_job w WHERE w.state = 1 ORDER BY w.owner LIMIT 1)"
-    " UNION ALL SELECT (SELECT w.owner FROM weft_job w WHERE w.state = 1 AND w.owner > o.owner"
-    " ORDER BY w.owner LIMIT 1) FROM o WHERE o.owner IS NOT NULL),"
-    " gone AS MATERIALIZED (SELECT o.owner FROM o WHERE o.owner IS NOT NULL"
-    " AND NOT EXISTS (SELECT FROM weft_job_replica r WHERE r.number = o.owner)),"
+    "WITH gaps AS MATERIALIZED (SELECT n.number AS after, coalesce(lead(n.number) OVER (ORDER BY n.number),"
+    " 2147483647) AS before FROM (SELECT r.number FROM weft_job_replica r UNION ALL SELECT 0) n),"
     " m AS (UPDATE weft_job j SET state = 0, owner = NULL, fence = j.fence + 1, run_at = now(),"
     " attempts = greatest(j.attempts - CASE WHEN j.lost < $1::integer THEN 1 ELSE 0 END, 0),"
     " lost = j.lost + CASE WHEN j.lost < $1::integer THEN 1 ELSE 0 END WHERE j.id = ANY(ARRAY(SELECT w.id"
-    " FROM gone, LATERAL (SELECT w.id FROM weft_job w WHERE w.state = 1 AND w.owner = gone.owner"
-    " LIMIT $2::integer FOR UPDATE SKIP LOCKED) w LIMIT $2::integer)) RETURNING j.queue, j.run_at)"
-    " SELECT m.queue, count(*), min(m.run_at) FROM m GROUP BY m.queue"
+    " FROM gaps g, LATERAL (SELECT s.id, s.fence FROM weft_job s WHERE s.state = 1 AND s.owner > g.after"
+    " AND s.owner < g.before LIMIT $2::integer) a, LATERAL (SELECT w.id FROM weft_job w WHERE w.id = a.id"
+    " AND w.fence = a.fence FOR UPDATE SKIP LOCKED) w LIMIT $2::integer))"
+    " RETURNING j.queue, j.run_at) SELECT m.queue, count(*), min(m.run_at) FROM m GROUP BY m.queue"
 };
 static const sql_statement_t s_promote = {
     "promote", "WITH m AS (UPDATE weft_job j SET state = 0 WHERE j.id = ANY(ARRAY(SELECT w.id"

@@ -325,6 +325,56 @@ test_the_function_for_handlers(void **state)
     store_destroy(&store);
 }
 
+/* Waits until the sessions of stores are gone: their counts are written then. */
+static void
+s_wait_gone(void)
+{
+    int64_t until_ms = weft_mono_ms() + 10000;
+    while (sql_number("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'weft-jobs%%'") > 0)
+        assert_true(weft_mono_ms() < until_ms);
+}
+
+/* With 100,000 running jobs a completion of three reads three: no scan, and no index of running ones. */
+static void
+test_a_completion_reads_what_it_ends(void **state)
+{
+    (void) state;
+    store_t *store = store_open(true);
+    int64_t ids[3];
+    for (int i = 0; i < 3; i++)
+        ids[i] = store_insert(store, true);
+    pg_fixture_sql("INSERT INTO weft_job (queue, method, state, priority, attempts, max_attempts, fence, "
+                   "owner, timeout_ms,"
+                   " run_at, input) SELECT 1, 1, 1, 1, 1, 10, 1, 7, 1000, now(), '\\xc0' FROM "
+                   "generate_series(1, 100000)");
+    pg_fixture_sql("ANALYZE weft_job");
+    store_destroy(&store);
+    s_wait_gone();
+    for (int prepare = 0; prepare < 2; prepare++) {
+        int64_t scans = sql_number("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'weft_job'");
+        int64_t read = sql_number(
+            "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'weft_job'");
+        store = store_open(prepare);
+        for (int kind = 0; kind < 2; kind++) {
+            batch_t *batch = s_batch();
+            for (int i = 0; i < 3; i++)
+                store_finish(batch, prepare && kind ? FINISH_DONE : FINISH_AGAIN, ids[i],
+                             1 + 2 * prepare + kind);
+            store_run(store, batch);
+            for (int i = 0; i < 3; i++)
+                assert_true(batch->finishes[i].applied);
+            batch_destroy(&batch);
+        }
+        store_destroy(&store);
+        s_wait_gone();
+        assert_int_equal(sql_number("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'weft_job'"),
+                         scans);
+        read = sql_number("SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'weft_job'") -
+               read;
+        assert_in_range(read, 6, 60);
+    }
+}
+
 int
 main(void)
 {
@@ -336,6 +386,7 @@ main(void)
         cmocka_unit_test_setup(test_a_freed_key_lets_the_next_one_go, store_fixture_clear),
         cmocka_unit_test_setup(test_a_row_that_is_held_costs_no_other, store_fixture_clear),
         cmocka_unit_test_setup(test_the_function_for_handlers, store_fixture_clear),
+        cmocka_unit_test_setup(test_a_completion_reads_what_it_ends, store_fixture_clear),
     };
     return cmocka_run_group_tests(tests, store_fixture_init, store_fixture_fini);
 }

@@ -9,7 +9,7 @@ weft_jobs_unit(job)
 weft_jobs_unit(batch)
 
 # Decisions, without a database.
-foreach(name engine engine_lease engine_judge engine_history engine_weights window)
+foreach(name engine engine_lease engine_claim engine_insert engine_judge engine_history engine_weights window)
     weft_unit(jobs/${name} LAYERS wire session LIBS weft_jobs_engine)
 endforeach()
 
