@@ -26,7 +26,11 @@ enum {
     RESULT_META,
     ERROR,
     PROGRESS,
-    SEQUENCE
+    SEQUENCE,
+    CALLBACK_ATTEMPTS,
+    CALLBACK_NEXT,
+    CALLBACK_GIVEN_UP,
+    CALLBACK_ERROR
 };
 
 #define MEMORY_MAX ((size_t) 16 << 20) /* of the values of one row: each is at most a frame */
@@ -83,6 +87,23 @@ s_time(const PGresult *rows, int row, int column)
     return weft_pg_get_int(rows, row, column, INSTANT_NONE);
 }
 
+/* A row of weft_job_callback is there until the receiver took it. */
+static void
+s_read_callback(const PGresult *rows, int row, resource_t *self)
+{
+    if (self->callback_url.size == 0 || !job_state_done(self->state))
+        return;
+    if (PQgetisnull(rows, row, CALLBACK_ATTEMPTS)) {
+        self->callback_state = "delivered";
+        return;
+    }
+    bool given_up = weft_pg_get_bool(rows, row, CALLBACK_GIVEN_UP);
+    self->callback_state = given_up ? "given_up" : "pending";
+    self->callback_attempts = s_int(rows, row, CALLBACK_ATTEMPTS);
+    self->callback_us = given_up ? INSTANT_NONE : s_time(rows, row, CALLBACK_NEXT);
+    self->callback_error = weft_pg_get_text(rows, row, CALLBACK_ERROR);
+}
+
 bool
 resource_read(const PGresult *rows, int row, resource_t *self)
 {
@@ -122,6 +143,7 @@ resource_read(const PGresult *rows, int row, resource_t *self)
     }
     self->unique_key = weft_mp_get_str(self->options, "unique_key");
     self->callback_url = weft_mp_get_str(self->options, "callback_url");
+    s_read_callback(rows, row, self);
     return true;
 }
 
@@ -243,6 +265,25 @@ s_end(pairs_t *self, const resource_t *job)
         s_value(self, "error", (weft_span_t){ unknown, sizeof unknown - 1 });
 }
 
+static void
+s_callback(pairs_t *self, const resource_t *job)
+{
+    if (!job->callback_state)
+        return;
+    bool told = job->callback_attempts > 0, failed = job->callback_error.size > 0;
+    bool next = told && job->callback_us != INSTANT_NONE;
+    s_key(self, "callback");
+    msgpack_pack_map(self->pk, 1u + told + failed + next);
+    pairs_t inner = { self->pk, 0 };
+    s_text(&inner, "state", weft_span(job->callback_state));
+    if (told)
+        s_number(&inner, "attempts", job->callback_attempts);
+    if (failed)
+        s_text(&inner, "last_error", job->callback_error);
+    if (next)
+        s_instant(&inner, "next_at", job->callback_us);
+}
+
 uint32_t
 resource_pack_pairs(const resource_t *job, msgpack_packer *pk)
 {
@@ -276,6 +317,8 @@ resource_pack_pairs(const resource_t *job, msgpack_packer *pk)
     s_text(&self, "unique_key", job->unique_key);
     s_text(&self, "concurrency_key", job->concurrency_key);
     s_text(&self, "callback_url", job->callback_url);
+    s_callback(&self, job);
+    s_text(&self, "schedule", weft_mp_get_str(job->options, "schedule"));
     s_text(&self, "schedule", weft_mp_get_str(job->options, "schedule"));
     return self.count;
 }

@@ -20,16 +20,18 @@
 #define RESOURCE_LIVE                                                                                         \
     RESOURCE_HEAD "j.flags, " RESOURCE_TIMES "NULL::bigint, NULL::bigint, "                                   \
     "j.concurrency_key, j.input, j.options, j.errors, NULL::bytea, NULL::bytea, NULL::bytea, "                \
-    "p.value, p.sequence"
+    "p.value, p.sequence, NULL::smallint, NULL::bigint, NULL::boolean, NULL::text"
 #define RESOURCE_LIVE_FROM                                                                                    \
     "weft_job j JOIN weft_job_queue q ON q.id = j.queue JOIN weft_job_method m ON m.id = j.method "           \
     "LEFT JOIN weft_job_progress p ON p.job = j.id AND p.fence = j.fence"
 #define RESOURCE_DONE                                                                                         \
     RESOURCE_HEAD "0::smallint, " RESOURCE_TIMES RESOURCE_US("j.finished_at") ", "                            \
     RESOURCE_US("j.expires_at") ", j.concurrency_key, j.input, j.options, j.errors, "                         \
-    "j.result, j.result_meta, j.error, NULL::bytea, NULL::integer"
+    "j.result, j.result_meta, j.error, NULL::bytea, NULL::integer, "                  \
+    "c.attempts, " RESOURCE_US("c.next_at") ", c.given_up_at IS NOT NULL, c.last_error"
 #define RESOURCE_DONE_FROM                                                                                    \
-    "weft_job_done j JOIN weft_job_queue q ON q.id = j.queue JOIN weft_job_method m ON m.id = j.method"
+    "weft_job_done j JOIN weft_job_queue q ON q.id = j.queue JOIN weft_job_method m ON m.id = j.method "      \
+    "LEFT JOIN weft_job_callback c ON c.job = j.id"
 /* clang-format on */
 
 /* A job; spans belong to whoever filled it. */
@@ -48,8 +50,14 @@ typedef struct {
     weft_span_t concurrency_key, unique_key, callback_url; /* empty: none */
     /* encoded values; empty: none */
     weft_span_t input, options, errors, result, result_meta, error, progress;
-    int32_t sequence;  /* of progress */
-    weft_buf_t memory; /* behind the encoded values, where they were read from a row */
+    int32_t sequence; /* of progress */
+    /* The delivery to callback_url: "pending", "delivered", "given_up"; NULL: not begun, or not to be shown.
+     */
+    const char *callback_state;
+    int32_t callback_attempts;
+    int64_t callback_us;        /* pending: the next attempt */
+    weft_span_t callback_error; /* of the last attempt; empty: none */
+    weft_buf_t memory;          /* behind the encoded values, where they were read from a row */
 } resource_t;
 
 /* Reads a row of the columns above, in text format.  False without memory.  Texts are borrowed from `rows`;

@@ -189,6 +189,7 @@ webhook_rows_body(clockwork_db_t *db, const webhook_row_t *row, weft_buf_t *body
     if (!rows)
         return WEBHOOK_AWAY;
     if (PQntuples(rows) > 0 && resource_read(rows, 0, &job)) {
+        job.callback_state = NULL; /* each attempt says the same */
         weft_format(id, id_size, "msg_%" PRId64 "_%" PRId32, job.id, job.fence);
         if (s_pack(&job, body))
             outcome = WEBHOOK_BODY;
