@@ -425,12 +425,18 @@ call_make(exchange_t *self, const weft_call_t *call, weft_reply_t *reply)
     return end == CALL_REPLIED;
 }
 
-/* A long poll does not hold up a gateway that has to leave: it is told how things stand. */
+/* A long poll neither holds up a gateway that has to leave nor takes the last threads: it is told how things
+ * stand. */
 static bool
 s_poll(exchange_t *self, weft_call_t *call, weft_reply_t *reply)
 {
     weft_status_t why;
+    if (!queued_wait_begin(self->gateway)) {
+        queued_drop_wait(self, call);
+        return call_make(self, call, reply);
+    }
     call_end_t end = call_try(self, call, true, reply, &why);
+    queued_wait_end(self->gateway);
     if (end == CALL_LEAVING) {
         queued_drop_wait(self, call);
         return call_make(self, call, reply);
@@ -451,7 +457,8 @@ call_run(exchange_t *self, const method_t *method)
     if ((enqueue && !queued_put_key(self, &call)) || !call_has_broker(self, &call)) {
         return;
     }
-    bool replied = queued_is_get(method) ? s_poll(self, &call, &reply) : call_make(self, &call, &reply);
+    bool replied = queued_is_poll(method, &call) ? s_poll(self, &call, &reply)
+                                                 : call_make(self, &call, &reply);
     if (!replied) {
         return;
     }

@@ -46,6 +46,7 @@ typedef struct {
     _Atomic int connections;
     _Atomic uint32_t streams;
     _Atomic uint32_t body_readers;
+    _Atomic uint32_t waiting; /* requests that wait for jobs since their callers would like that */
 } gateway_t;
 
 static inline gateway_phase_t

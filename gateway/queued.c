@@ -38,9 +38,10 @@ s_is_jobs(const method_t *method)
 }
 
 bool
-queued_is_get(const method_t *method)
+queued_is_poll(const method_t *method, const weft_call_t *call)
 {
-    return s_is_jobs(method) && weft_span_equal(method->about->name, WEFT_SPAN("get"));
+    return s_is_jobs(method) && weft_span_equal(method->about->name, WEFT_SPAN("get")) &&
+           weft_mp_get(call->body, "wait").size > 0;
 }
 
 bool
@@ -76,6 +77,24 @@ queued_way(const exchange_t *self, const method_t *method, prefer_t *prefer)
     }
     bool key = self->slot->head.idempotency_key.data != NULL;
     return key && !method->about->idempotent && !queued_is_enqueue(method) ? QUEUED_KEY : QUEUED_NOT;
+}
+
+bool
+queued_wait_begin(gateway_t *gateway)
+{
+    uint32_t room = (uint32_t) (gateway->settings.threads + 1) / 2;
+    if (atomic_fetch_add(&gateway->waiting, 1) < room) {
+        return true;
+    }
+    atomic_fetch_sub(&gateway->waiting, 1);
+    weft_metric_add(gateway->stats.unwaited, 1);
+    return false;
+}
+
+void
+queued_wait_end(gateway_t *gateway)
+{
+    atomic_fetch_sub(&gateway->waiting, 1);
 }
 
 /* ---- asking ---- */
@@ -137,8 +156,7 @@ queued_drop_wait(exchange_t *self, weft_call_t *call)
     weft_mp_t at = weft_mp(call->body);
     weft_mp_token_t map, key;
     msgpack_packer pk;
-    bool wait = weft_mp_get(call->body, "wait").size > 0;
-    if (!wait || !weft_mp_next(&at, &map) || map.type != WEFT_MP_MAP) {
+    if (!weft_mp_next(&at, &map) || map.type != WEFT_MP_MAP) {
         return;
     }
     weft_buf_reset(out);
@@ -347,11 +365,21 @@ s_has_jobs(const snapshot_t *snapshot)
 
 /* Makes a job of the call, waits as long as is wished, and answers. */
 static void
-s_run(exchange_t *self, const weft_call_t *call, const wish_t *wish)
+s_run(exchange_t *self, const weft_call_t *call, wish_t *wish)
 {
     followed_t followed;
     problem_t problem;
-    if (!follow_job(self, call, &wish->follow, &followed)) {
+    bool likes = wish->way == QUEUED_PREFER && wish->follow.wait_ms > 0;
+    if (likes && !queued_wait_begin(self->gateway)) {
+        likes = false;
+        wish->follow.wait_ms = 0;
+        snprintf(wish->applied, sizeof wish->applied, "respond-async");
+    }
+    bool has_end = follow_job(self, call, &wish->follow, &followed);
+    if (likes) {
+        queued_wait_end(self->gateway);
+    }
+    if (!has_end) {
         return;
     }
     if (followed.reply.status == WEFT_OK) {
@@ -380,7 +408,7 @@ queued_run(exchange_t *self, const snapshot_t *snapshot, const method_t *method,
     if (!call_prepare(self, method, &call)) {
         return;
     }
-    const wish_t wish = s_wish(self, way, prefer, call.timeout_ms);
+    wish_t wish = s_wish(self, way, prefer, call.timeout_ms);
     if (!s_has_jobs(snapshot)) {
         s_count(self, &wish, STATS_QUEUED_FAILED);
         exchange_refuse(self, 503, WEFT_UNAVAILABLE, "no-jobs",
@@ -401,7 +429,7 @@ queued_run_unknown(exchange_t *self, const snapshot_t *snapshot, weft_span_t ser
         return false;
     }
     if (call_prepare(self, NULL, &call)) {
-        const wish_t wish = s_wish(self, QUEUED_PREFER, prefer, call.timeout_ms);
+        wish_t wish = s_wish(self, QUEUED_PREFER, prefer, call.timeout_ms);
         call.service = service;
         call.method = method;
         s_run(self, &call, &wish);

@@ -29,8 +29,13 @@ bool queued_is_enqueue(const method_t *method);
 /* A call of jobs.enqueue itself: an Idempotency-Key becomes a field of its input, in slot->out, to which
  * call->body points then.  False when it was refused and answered. */
 bool queued_put_key(exchange_t *self, weft_call_t *call) WEFT_MUST_CHECK;
+/* Waiting that is only liked, not needed, takes at most half of the threads.  False: there is no room for
+ * more. */
+bool queued_wait_begin(gateway_t *gateway);
+void queued_wait_end(gateway_t *gateway);
+
 /* A call of jobs.get may be a long poll: the wait is taken out of its input, into slot->out. */
-bool queued_is_get(const method_t *method);
+bool queued_is_poll(const method_t *method, const weft_call_t *call);
 void queued_drop_wait(exchange_t *self, weft_call_t *call);
 /* What jobs.enqueue answered is looked at: sets headers for a job that was found, and for one that goes on.
  */

@@ -115,6 +115,8 @@ stats_init(stats_t *self)
                                     "Request bodies that took too long");
     self->slow_streams = weft_metric(WEFT_COUNTER, "weft_gateway_slow_streams_total", "",
                                      "Streams ended since they were read too slowly");
+    self->unwaited = weft_metric(WEFT_COUNTER, "weft_gateway_unwaited_total", "",
+                                 "Waits for jobs that were left out since half of the threads wait");
     self->services = weft_metric(WEFT_GAUGE, "weft_gateway_services", "", "Services known");
     self->shadowed_routes = weft_metric(WEFT_GAUGE, "weft_gateway_shadowed_routes", "",
                                         "Declared routes that an earlier one keeps from serving");

@@ -52,6 +52,7 @@ typedef struct {
     weft_metric_t *shadowed_routes;                  /* declared, but an earlier one has them */
     weft_metric_t *refused_methods;                  /* schema does not compile */
     weft_metric_t *queued[2][STATS_QUEUED_OUTCOMES]; /* [0]: Prefer, [1]: Idempotency-Key */
+    weft_metric_t *unwaited; /* waits that were left out since too many threads wait */
     weft_metric_t *watch_opened, *watch_events;
     weft_metric_t *synced; /* 1: the list of services is complete */
     stats_method_t own;    /* requests that reach no method */

@@ -3,7 +3,7 @@ import json
 import threading
 import unittest
 
-from mesh import PATIENCE, MeshTest, eventually
+from mesh import PATIENCE, Mesh, MeshTest, eventually
 
 ASYNC = {"Prefer": "respond-async"}
 DONE = {"id": "7", "service": "thing", "method": "who", "state": "succeeded", "done": True, "result": {"n": 1}}
@@ -294,6 +294,33 @@ class Leaving(MeshTest):
         self.assertEqual((polled[0].status, polled[0].json), (201, {"id": "7"}))
         self.assertEqual({reply.status for reply in replies}, {202, 504})
         self.assertEqual({reply.headers["Location"] for reply in replies}, {"/v1/jobs/7"})
+
+
+class Crowded(MeshTest):
+    def begin(self):
+        self.mesh = Mesh()
+        self.broker = self.mesh.start("broker")
+        self.gateway = self.mesh.start("gateway", WEFT_HTTP_THREADS="8")
+
+    def test_waiting_leaves_threads_for_others(self):
+        self.mesh.fake("thing", {"name": "who"})
+        self.mesh.fake("jobs", "enqueue", {"name": "get", "idempotent": True, "http": ["GET /v1/jobs/{id}"], "input": {
+            "type": "object", "properties": {"id": {"type": "string"}, "wait": {"type": "integer"}}}})
+        wait = {"Prefer": "respond-async, wait=600"}
+
+        def ask():
+            return self.mesh.http("POST", "/v1/call/thing/who", {"answer": RUNNING}, wait)
+        waiting = []
+        for _ in range(4):
+            threading.Thread(target=lambda: waiting.append(ask())).start()
+        eventually(lambda: self.mesh.outstanding("jobs") == 4, what="four wait")
+        reply = ask()
+        self.assertEqual((reply.status, reply.headers["Preference-Applied"]), (202, "respond-async"))
+        self.assertNotIn("wait_ms", reply.json["input"])
+        self.assertEqual(self.mesh.http("GET", "/v1/jobs/7?wait=60").json, {"id": "7"})
+        self.assertEqual(self.gateway.metric("weft_gateway_unwaited_total"), 2)
+        self.assertEqual(self.gateway.stop(), 0)
+        eventually(lambda: len(waiting) == 4, what="they are answered")
 
 
 class WithoutJobs(MeshTest):
