@@ -106,7 +106,9 @@ jobs_show(weft_span_t job)
     s_text(&line, job, "expires", "expires_at");
     s_text(&line, job, "unique key", "unique_key");
     s_text(&line, job, "concurrency key", "concurrency_key");
+    s_text(&line, job, "schedule", "schedule");
     s_text(&line, job, "callback url", "callback_url");
+    s_value(&line, weft_mp_get(job, "callback"), "callback");
     if (weft_mp_get_bool(job, "replayed", false)) {
         s_begin(&line, "replayed");
         (void) weft_buf_add_text(&line, "yes: it was there before");

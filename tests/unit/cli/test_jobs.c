@@ -34,7 +34,8 @@ test_a_job_is_shown_line_by_line(void **state)
         "{\"id\":\"7\",\"service\":\"notes\",\"method\":\"export\",\"state\":\"failed\",\"done\":true,"
         "\"error\":{\"code\":\"NOT_FOUND\",\"message\":\"no \\u001b[31mnote\",\"details\":{\"a\":1}},"
         "\"priority\":1,\"attempt\":2,\"max_attempts\":10,\"timeout_ms\":60000,"
-        "\"created_at\":\"2026-01-31T12:00:00.123Z\",\"progress\":[1,{\"b\":null}],"
+        "\"created_at\":\"2026-01-31T12:00:00.123Z\",\"schedule\":\"nightly\","
+        "\"callback\":{\"state\":\"pending\"},\"progress\":[1,{\"b\":null}],"
         "\"errors\":[{\"attempt\":1,\"at\":\"2026-01-31T12:00:01Z\",\"code\":\"UNAVAILABLE\","
         "\"message\":\"away\"}]}");
     captured_begin(&captured, STDOUT_FILENO);
@@ -46,6 +47,8 @@ test_a_job_is_shown_line_by_line(void **state)
                                                  "priority         1\n"
                                                  "timeout_ms       60000\n"
                                                  "created          2026-01-31T12:00:00.123Z\n"
+                                                 "schedule         nightly\n"
+                                                 "callback         {\"state\":\"pending\"}\n"
                                                  "progress         [1,{\"b\":null}]\n"
                                                  "error            NOT_FOUND: no ?[31mnote\n"
                                                  "  details        {\"a\":1}\n"
