@@ -353,7 +353,8 @@ class Limits(QueueTest):
         self.worker("gate", capacity=16)
         self.limit(concurrency=1)
         jobs = self.enqueue_many({"method": "gate", "input": {"path": self.path("g")}} for _ in range(4))
-        self.started(jobs[0])
+        eventually(lambda: self.events("start"), what="one begins")
+        self.get(jobs[0], wait=1)  # time for the others to begin where they may not
         self.assertEqual(len(self.events("start")), 1)
         self.limit(concurrency=None)
         eventually(lambda: len(self.events("start")) == 4, what="the others begin")
