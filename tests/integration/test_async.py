@@ -448,6 +448,15 @@ class Async(QueueTest):
                          (202, first.json["id"], "true"))
         self.problem(self.post(input={"n": 2}, headers=key), 422, kind="idempotency-mismatch")
 
+    def test_a_key_on_changing_a_job(self):
+        location = self.accepted(self.post("fail", {"status": 5, "path": self.gate}))
+        self.assertEqual(self.done_at(location)["state"], "failed")
+        replies = [self.mesh.http("POST", location + "/retry", None, {"Idempotency-Key": self.id()}) for _ in range(2)]
+        self.assertEqual([reply.status for reply in replies], [200, 200], replies)
+        self.assertEqual({"/v1/jobs/" + reply.json["id"] for reply in replies}, {location})
+        self.done_at(location)
+        self.assertEqual(len(self.of(location.rpartition("/")[2], "start")), 2)  # retried once
+
     def test_idempotent_methods_take_no_notice(self):
         body = {"key": self.id()}
         for _ in range(2):
