@@ -47,8 +47,10 @@ void
 schedule_job_read(weft_span_t options, schedule_job_t *job)
 {
     job->priority = (int32_t) weft_mp_get_int(options, "priority", JOB_PRIORITY_DEFAULT);
-    job->max_attempts = (int32_t) weft_mp_get_int(options, "max_attempts", job->max_attempts);
-    job->timeout_ms = (int32_t) weft_mp_get_int(options, "timeout_ms", job->timeout_ms);
+    int64_t max_attempts = weft_mp_get_int(options, "method.max_attempts", JOB_MAX_ATTEMPTS_DEFAULT);
+    int64_t timeout_ms = weft_mp_get_int(options, "method.timeout_ms", JOB_TIMEOUT_DEFAULT_MS);
+    job->max_attempts = (int32_t) weft_mp_get_int(options, "max_attempts", max_attempts);
+    job->timeout_ms = (int32_t) weft_mp_get_int(options, "timeout_ms", timeout_ms);
     job->unique_key = weft_mp_get_str(options, "unique_key");
     job->flags = (job->unique_key.data ? JOB_FLAG_UNIQUE : 0) |
                  (weft_mp_get_str(options, "callback_url").data ? JOB_FLAG_CALLBACK : 0);
@@ -96,9 +98,9 @@ schedule_job_options(weft_span_t options, weft_span_t name, int64_t due_us, weft
 
 /* ---- firing ---- */
 
-enum { NAME, CRON, ZONE, MISSED, OPTIONS, NEXT_US, SERIAL, METHOD, NOW_US };
+enum { NAME, CRON, ZONE, MISSED, OPTIONS, NEXT_US, SERIAL, NOW_US };
 static const char s_due_sql[] = "SELECT s.name, s.cron, s.zone, s.missed, encode(s.options, 'hex'),"
-                                " (extract(epoch FROM s.next_at) * 1000000)::bigint, s.serial, m.id,"
+                                " (extract(epoch FROM s.next_at) * 1000000)::bigint, s.serial,"
                                 " (extract(epoch FROM now()) * 1000000)::bigint"
                                 " FROM weft_job_schedule s JOIN weft_job_queue q ON q.service = s.service"
                                 " JOIN weft_job_method m ON m.queue = q.id AND m.name = s.method"
@@ -180,10 +182,7 @@ s_fire(schedule_fire_t *self, clockwork_db_t *db, const PGresult *rows, int row,
        const schedule_plan_t *plan, uint32_t dropped, int64_t last_us)
 {
     weft_span_t name = weft_pg_get_text(rows, row, NAME);
-    schedule_job_t job = { .max_attempts = JOB_MAX_ATTEMPTS_DEFAULT, .timeout_ms = JOB_TIMEOUT_DEFAULT_MS };
-    if (self->config.defaults)
-        self->config.defaults(self->config.context, (int32_t) weft_pg_get_int(rows, row, METHOD, 0),
-                              &job.max_attempts, &job.timeout_ms);
+    schedule_job_t job;
     schedule_job_read(options, &job);
     weft_buf_t array;
     weft_buf_init(&array, 16u << 20);

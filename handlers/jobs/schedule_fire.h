@@ -18,8 +18,6 @@ typedef struct schedule_fire schedule_fire_t;
 typedef struct {
     /* A job was queued: look soon.  On the clockwork's thread. */
     void (*poke)(void *context, int32_t queue);
-    /* The method's defaults, already set to those of all methods.  NULL: they stay. */
-    void (*defaults)(void *context, int32_t method, int32_t *max_attempts, int32_t *timeout_ms);
     void *context;
 } schedule_fire_config_t;
 
@@ -37,8 +35,7 @@ typedef struct {
     int32_t priority, max_attempts, timeout_ms, flags;
     weft_span_t unique_key; /* {NULL, 0}: none; points into the options */
 } schedule_job_t;
-/* Reads them from the schedule's options; max_attempts and timeout_ms keep what they have where the options
- * have none. */
+/* Reads them from the schedule's options. */
 void schedule_job_read(weft_span_t options, schedule_job_t *job);
 /* Appends, as hexadecimal text, the options of a job of the schedule `name` that was due at `due_us`. */
 bool schedule_job_options(weft_span_t options, weft_span_t name, int64_t due_us, weft_buf_t *out);

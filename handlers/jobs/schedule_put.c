@@ -60,14 +60,14 @@ s_pack_raw(weft_buf_t *out, msgpack_packer *pk, const char *key, weft_span_t val
 
 /* What its jobs will have, and on whose behalf: that of the one who put it. */
 static bool
-s_options(weft_request_t *request, weft_buf_t *out)
+s_options(weft_request_t *request, const weft_job_options_t *method, weft_buf_t *out)
 {
     static const char *const fields[] = { "priority", "max_attempts", "timeout_ms", "unique_key",
                                           "callback_url" };
     static const char *const caller[] = { "tenant", "auth.sub", "auth.scopes" };
     weft_span_t input = weft_input(request);
     msgpack_packer pk;
-    size_t count = 0;
+    size_t count = (size_t) (method->max_attempts > 0) + (size_t) (method->timeout_ms > 0);
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         count += weft_mp_get(input, fields[i]).data != NULL;
     for (size_t i = 0; i < sizeof caller / sizeof caller[0]; i++)
@@ -86,17 +86,28 @@ s_options(weft_request_t *request, weft_buf_t *out)
             weft_pack_str(&pk, value);
         }
     }
+    /* What the method says of its jobs, for what is not said here; it can tell no more when a time has come.
+     */
+    if (method->max_attempts > 0) {
+        weft_pack_text(&pk, "method.max_attempts");
+        msgpack_pack_uint32(&pk, method->max_attempts);
+    }
+    if (method->timeout_ms > 0) {
+        weft_pack_text(&pk, "method.timeout_ms");
+        msgpack_pack_uint32(&pk, method->timeout_ms);
+    }
     return !out->failed;
 }
 
 static weft_status_t
-s_store(weft_request_t *request, const char *zone, const weft_pg_param_t *next, weft_span_t target_input)
+s_store(weft_request_t *request, const char *zone, const weft_pg_param_t *next, weft_span_t target_input,
+        const weft_job_options_t *method)
 {
     weft_status_t status;
     weft_span_t input = weft_input(request), missed = weft_mp_get_str(input, "missed");
     weft_buf_t options;
     weft_buf_init(&options, OPTIONS_MAX);
-    if (!s_options(request, &options)) {
+    if (!s_options(request, method, &options)) {
         weft_buf_fini(&options);
         return weft_fail(request, WEFT_INTERNAL, "out of memory");
     }
@@ -152,7 +163,7 @@ schedule_put(weft_request_t *request, void *app)
     if (status == WEFT_OK)
         status = schedule_next(request, &cron, weft_span(zone), &next);
     if (status == WEFT_OK)
-        status = s_store(request, zone, &next, target_input);
+        status = s_store(request, zone, &next, target_input, &target.job);
     if (status == WEFT_OK)
         clockwork_wake(jobs->clockwork); /* it may be due sooner than what is waited for */
     return status;

@@ -69,9 +69,7 @@ s_insert(weft_request_t *request, run_t *run, const directory_target_t *target, 
 {
     weft_status_t status;
     weft_span_t name = weft_mp_get_str(weft_input(request), "name");
-    schedule_job_t job = { .max_attempts = target->job.max_attempts > 0 ? (int32_t) target->job.max_attempts
-                                                                        : JOB_MAX_ATTEMPTS_DEFAULT,
-                           .timeout_ms = (int32_t) target->job.timeout_ms };
+    schedule_job_t job;
     weft_buf_t array;
     schedule_job_read(options, &job);
     weft_buf_init(&array, 1u << 20);

@@ -27,7 +27,10 @@
     "\"attempt\":{\"type\":\"integer\"}," JOBS_TIME("at") ",\"code\":{\"type\":\"string\"},"                  \
     "\"message\":{\"type\":\"string\"}}}},"                                                                   \
     "\"unique_key\":{\"type\":\"string\"},\"concurrency_key\":{\"type\":\"string\"},"                         \
-    "\"callback_url\":{\"type\":\"string\"},\"schedule\":{\"type\":\"string\"},\"input\":{},"                 \
+    "\"callback_url\":{\"type\":\"string\"},\"callback\":{\"type\":\"object\",\"properties\":{"                \
+    "\"state\":{\"enum\":[\"pending\",\"delivered\",\"given_up\"]},\"attempts\":{\"type\":\"integer\"},"       \
+    "\"last_error\":{\"type\":\"string\"}," JOBS_TIME("next_at") "}},"                                      \
+    "\"schedule\":{\"type\":\"string\"},\"input\":{},"                                                      \
     "\"replayed\":{\"type\":\"boolean\"}}}"
 
 #define JOBS_ENQUEUE_INPUT                                                                                    \

@@ -20,7 +20,7 @@ class Schedules(QueueTest):
 
     def begin(self):
         super().begin()
-        self.worker("ok", "gate", {"name": "fail", "input": {"type": "object", "required": ["n"],
+        self.worker("ok", "gate", {"name": "wait", "job": {"max_attempts": 3, "timeout_ms": 7000}}, {"name": "fail", "input": {"type": "object", "required": ["n"],
                                                                "properties": {"n": {"type": "integer"}}}})
 
     def put(self, name, cron="@every 1d", method="ok", **more):
@@ -115,6 +115,14 @@ class Schedules(QueueTest):
         after = self.schedule("r")
         self.assertEqual((after["next_at"], after["last_job"]), (put["next_at"], job["id"]))
         self.assertNotIn("last_at", after)
+
+    def test_what_the_method_says_of_its_jobs_counts(self):
+        self.put("m", method="wait", input={"ms": 1})
+        self.assertNotIn("max_attempts", self.schedule("m"))
+        self.due("m")
+        fired = self.get(eventually(lambda: self.schedule("m").get("last_job"), what="it fired"))
+        for job in (fired, self.jobs("schedule-run", name="m")):
+            self.assertEqual((job["max_attempts"], job["timeout_ms"], job["schedule"]), (3, 7000, "m"))
 
     def test_unique_key_keeps_runs_from_piling_up(self):
         gate = self.path("gate")

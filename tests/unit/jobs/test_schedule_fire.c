@@ -25,21 +25,12 @@ s_poke(void *context, int32_t queue)
 }
 
 static void
-s_defaults(void *context, int32_t method, int32_t *max_attempts, int32_t *timeout_ms)
-{
-    (void) context;
-    assert_true(method > 0);
-    *max_attempts += 1;
-    *timeout_ms += 1;
-}
-
-static void
 s_init(test_t *self)
 {
     memset(self, 0, sizeof *self);
     self->stop_fd = eventfd(0, EFD_NONBLOCK);
     const clockwork_db_config_t db = { pg_fixture_url(), "test", true, self->stop_fd };
-    const schedule_fire_config_t fire = { s_poke, s_defaults, self };
+    const schedule_fire_config_t fire = { s_poke, self };
     self->db = clockwork_db_new(&db);
     self->fire = schedule_fire_new(&fire);
     assert_non_null(self->db);
@@ -102,7 +93,7 @@ test_a_due_schedule_makes_one_job(void **state)
     assert_string_equal(
         pg_fixture_sql(
             "SELECT j.queue = q.id AND j.method = m.id AND j.state = 0 AND j.attempts = 0 AND j.fence = 0"
-            " AND j.priority = 1 AND j.max_attempts = 11 AND j.timeout_ms = 60001 AND j.flags = 0"
+            " AND j.priority = 1 AND j.max_attempts = 10 AND j.timeout_ms = 60000 AND j.flags = 0"
             " AND j.owner IS NULL AND j.input = '\\x81a16101' AND j.run_at <= now()"
             " FROM weft_job j, weft_job_queue q, weft_job_method m"),
         "t");
