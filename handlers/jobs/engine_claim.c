@@ -186,7 +186,7 @@ claim_done(engine_t *self, batch_t *batch)
         if (batch->end == BATCH_LOST)
             claim_recover(self);
     }
-    if (!ok || !ours)
+    if (!ok || !ours || batch->job_count == 0)
         return;
     for (uint32_t i = 0; i < batch->job_count; i++)
         if (batch->jobs[i])

@@ -9,7 +9,7 @@ weft_jobs_unit(job)
 weft_jobs_unit(batch)
 
 # Decisions, without a database.
-foreach(name engine engine_lease engine_claim engine_insert engine_judge engine_history engine_weights window)
+foreach(name engine engine_lease engine_claim engine_insert engine_finish engine_keys engine_judge engine_history engine_weights window)
     weft_unit(jobs/${name} LAYERS wire session LIBS weft_jobs_engine)
 endforeach()
 
@@ -36,3 +36,11 @@ weft_unit(jobs/webhook_client SOURCES ${jobs}/webhook_client.c ${jobs}/address.c
 foreach(name schedule_fire)
     target_compile_definitions(test_jobs_${name} PRIVATE JOBS_MIGRATIONS="${jobs}/migrations")
 endforeach()
+
+# The service around engine and store.
+set(sdk wire data session bus client handler)
+weft_unit(jobs/instant SOURCES ${jobs}/instant.c)
+weft_unit(jobs/inbox SOURCES ${jobs}/inbox.c)
+weft_unit(jobs/resource LAYERS ${sdk} SOURCES ${jobs}/resource.c ${jobs}/instant.c LIBS weft_jobs_engine)
+weft_unit(jobs/watchers LAYERS ${sdk} SOURCES ${jobs}/watchers.c ${jobs}/resource.c ${jobs}/instant.c LIBS weft_jobs_engine)
+weft_unit(jobs/directory LAYERS ${sdk} SOURCES ${jobs}/directory.c ${jobs}/edition.c ${jobs}/refusal.c LIBS weft_jobs_engine)
