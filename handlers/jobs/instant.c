@@ -109,7 +109,7 @@ const char *
 instant_text(int64_t us, char text[INSTANT_TEXT])
 {
     int64_t seconds = us / 1000000 - (us % 1000000 < 0);
-    int64_t ms = (us - seconds * 1000000) / 1000;
+    int64_t ms = (us % 1000000 + (us % 1000000 < 0 ? 1000000 : 0)) / 1000;
     if (seconds >= YEAR_10000_S) {
         seconds = YEAR_10000_S - 1;
         ms = 999;

@@ -369,7 +369,7 @@ resource_event(const resource_t *self)
         event.position = 1;
         break;
     case JOB_RUNNING:
-        event.position = POSITION_RUNNING + (self->progress.size > 0 ? self->sequence : 0);
+        event.position = POSITION_RUNNING + (self->progress.size > 0 ? (int64_t) self->sequence : 0);
         break;
     case JOB_SUCCEEDED:
     case JOB_FAILED:

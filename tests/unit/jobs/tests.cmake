@@ -44,3 +44,5 @@ weft_unit(jobs/inbox SOURCES ${jobs}/inbox.c)
 weft_unit(jobs/resource LAYERS ${sdk} SOURCES ${jobs}/resource.c ${jobs}/instant.c LIBS weft_jobs_engine)
 weft_unit(jobs/watchers LAYERS ${sdk} SOURCES ${jobs}/watchers.c ${jobs}/resource.c ${jobs}/instant.c LIBS weft_jobs_engine)
 weft_unit(jobs/directory LAYERS ${sdk} SOURCES ${jobs}/directory.c ${jobs}/edition.c ${jobs}/refusal.c LIBS weft_jobs_engine)
+weft_unit(jobs/clockwork LAYERS wire data session bus handler
+    SOURCES ${jobs}/clockwork.c ${jobs}/clockwork_db.c ${CMAKE_CURRENT_SOURCE_DIR}/unit/handler/pg_fixture.c)
