@@ -83,11 +83,18 @@ clockwork_db_sqlstate(const clockwork_db_t *self)
     return self->sqlstate;
 }
 
+static bool
+s_stopping(const clockwork_db_t *self)
+{
+    struct pollfd stop = { self->config.stop_fd, POLLIN, 0 };
+    return poll(&stop, 1, 0) > 0;
+}
+
 /* The connection is of no use (any more): said once for each outage. */
 static void
 s_drop(clockwork_db_t *self, const char *reason)
 {
-    if (self->failures == 0)
+    if (self->failures == 0 && !s_stopping(self))
         weft_log_warning("could not reach the database: background work waits",
                          WEFT_STR("application", self->config.application),
                          WEFT_BYTES("reason", ((weft_span_t){ reason, strcspn(reason, "\n") })));
