@@ -233,6 +233,6 @@ lease_done(engine_t *self, batch_t *batch)
     case BATCH_CLAIM:
     case BATCH_RECOVER:
     case BATCH_FINISH:
-        assert(!"not of this lane");
+        assert(false); /* not of this lane */
     }
 }

@@ -1,7 +1,9 @@
 /* window - how many calls of one queue are under way at once, and how many more jobs are kept at hand */
 #include "window.h"
 
-enum { PERIOD_US = 50000, GROW_EVERY = 8 };
+enum { GROW_EVERY = 8 };
+
+static const int64_t PERIOD_US = 50000;
 
 void
 window_share(window_t *self, uint32_t capacity, uint32_t replicas)
