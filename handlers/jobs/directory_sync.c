@@ -15,8 +15,8 @@ static const char s_changes_sql[] =
 static const char s_descriptor_sql[] = "SELECT descriptor, version FROM weft_job_queue WHERE id = $1";
 static const char s_methods_sql[] = "SELECT id, name FROM weft_job_method WHERE queue = $1";
 static const char s_save_sql[] =
-    "WITH q AS (INSERT INTO weft_job_queue AS old (service, descriptor, version, serial)"
-    " VALUES ($1, $2, $3, nextval('weft_job_serial')) ON CONFLICT (service) DO UPDATE SET"
+    "WITH q AS (INSERT INTO weft_job_queue AS old (service, descriptor, version, serial, concurrency)"
+    " VALUES ($1, $2, $3, nextval('weft_job_serial'), $5::integer) ON CONFLICT (service) DO UPDATE SET"
     " descriptor = EXCLUDED.descriptor, version = EXCLUDED.version, serial = EXCLUDED.serial RETURNING id)"
     " INSERT INTO weft_job_method (queue, name) SELECT q.id, n FROM q, unnest($4::text[]) n"
     " ON CONFLICT (queue, name) DO NOTHING";
@@ -106,6 +106,19 @@ s_names(const weft_descriptor_t *descriptor, weft_buf_t *out)
     (void) weft_buf_add_char(out, '}');
 }
 
+/* The smallest that a method names: what a new queue begins with; from then on only `limit` changes it. */
+static weft_pg_param_t
+s_concurrency(const weft_descriptor_t *descriptor)
+{
+    uint32_t least = 0;
+    for (uint32_t i = 0; i < descriptor->method_count; i++) {
+        uint32_t named = descriptor->methods[i].job.concurrency;
+        if (named > 0 && (least == 0 || named < least))
+            least = named;
+    }
+    return least > 0 ? weft_pg_int(least) : weft_pg_null();
+}
+
 static bool
 s_save(clockwork_db_t *db, directory_unsaved_t *unsaved)
 {
@@ -115,8 +128,9 @@ s_save(clockwork_db_t *db, directory_unsaved_t *unsaved)
     const weft_pg_param_t params[] = { weft_pg_text(weft_span(unsaved->service)),
                                        weft_pg_bytes(unsaved->descriptor->bytes),
                                        weft_pg_text(unsaved->descriptor->version),
-                                       weft_pg_text(weft_buf_span(&names)) };
-    PGresult *rows = names.failed ? NULL : clockwork_db_query(db, s_save_sql, params, 4);
+                                       weft_pg_text(weft_buf_span(&names)),
+                                       s_concurrency(unsaved->descriptor) };
+    PGresult *rows = names.failed ? NULL : clockwork_db_query(db, s_save_sql, params, 5);
     if (rows)
         weft_log_info("service taken up", WEFT_STR("service", unsaved->service),
                       WEFT_BYTES("version", unsaved->descriptor->version));
