@@ -38,7 +38,8 @@ typedef struct {
      * executed "no" or "maybe", RESOURCE_EXHAUSTED, INTERNAL. */
     void (*enqueued)(void *context, void *enqueue, weft_status_t status, bool executed_maybe,
                      insert_end_t end, int64_t id);
-    /* A job that this process knows of changed: progress, state.  `done`: its row is in weft_job_done,
+    /* A job that this process knows of changed: progress, state; or a commit said that it is no longer its
+     * own (another has it, or its handler completed it): look it up.  `done`: its row is in weft_job_done,
      * committed. */
     void (*changed)(void *context, int64_t id, bool done);
 } engine_events_t;
