@@ -10,8 +10,9 @@
 
 #include "session/id_table.h"
 
-#define ATTEMPTS_MAX 2 /* sends of one call: another broker may have a worker; beyond that the engine waits  \
-                        */
+#define ATTEMPTS_MAX                                                                                         \
+    2 /* sends of one call: another broker may have a worker; beyond that the engine waits                   \
+       */
 #define PARTIAL_MAX 65536u /* bytes of progress that is kept */
 #define SPARE_MAX 4096u
 
@@ -24,6 +25,7 @@ struct call {
     uint64_t token;
     uint64_t ticket;
     weft_status_t refused; /* it was never sent */
+    bool given_up;
     weft_reply_t final;
     /* The last progress, until the loop took it: guarded by calls_t.lock. */
     weft_reply_t partial;
@@ -291,6 +293,21 @@ calls_cancel(calls_t *self, uint64_t token)
         weft_cancel(self->client, self->slots[slot]->ticket);
 }
 
+uint32_t
+calls_give_up(calls_t *self)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < self->slot_count; i++) {
+        call_t *call = self->slots[i];
+        if (!call || call->refused != WEFT_OK)
+            continue;
+        call->given_up = true;
+        weft_cancel(self->client, call->ticket);
+        count++;
+    }
+    return count;
+}
+
 /* ---- judging: the loop's thread ---- */
 
 static void
@@ -308,12 +325,13 @@ static void
 s_tell_error(const call_t *call, weft_status_t status, const weft_error_body_t *error, weft_span_t body,
              engine_t *engine, int64_t now_us)
 {
+    bool by_us = weft_span_equal(error->hop, WEFT_SPAN("client"));
     const engine_reply_t told = {
         .final = true,
         .status = status,
         .executed_maybe = error->executed_maybe,
         .mesh = !weft_span_equal(error->hop, WEFT_SPAN("handler")) && error->hop.size > 0,
-        .link_lost = weft_span_equal(error->hop, WEFT_SPAN("client")) && status == WEFT_UNAVAILABLE,
+        .link_lost = by_us && (status == WEFT_UNAVAILABLE || (call->given_up && status == WEFT_CANCELLED)),
         .queue_us = call->final.queue_us,
         .body = body,
     };

@@ -25,6 +25,10 @@ calls_t *calls_new(const calls_config_t *config);
 void calls_end(calls_t *self);
 void calls_destroy(calls_t **self_p);
 
+/* Cancels every open call because this process is leaving: their replies come as any others, and say that it
+ * was us who went, so that no attempt is used up.  Returns how many. */
+uint32_t calls_give_up(calls_t *self);
+
 /* Events of the engine. */
 void calls_start(calls_t *self, uint64_t token, const job_t *job);
 void calls_cancel(calls_t *self, uint64_t token);

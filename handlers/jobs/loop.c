@@ -79,6 +79,7 @@ struct loop {
     start_t starts[STARTS];
     int32_t replica;
     bool waits_ended, engine_draining, finished;
+    int64_t give_up_at_us; /* what then still runs is put back; INT64_MAX: not leaving, or done */
 
     /* between threads */
     _Atomic int64_t leased_until_us; /* as far as we know: mono */
@@ -465,16 +466,32 @@ s_show(loop_t *self)
     jobs_metrics_waiters(self->metrics, watchers_count(self->watchers));
 }
 
+/* How long running jobs may go on after SIGTERM: then there must be time left to put back those that do. */
+static int64_t
+s_patience_us(const loop_t *self)
+{
+    const int64_t most_ms = 3000;
+    int64_t drain_ms = weft_handler_drain_ms(self->config.handler);
+    return 1000 * (drain_ms - (drain_ms / 2 < most_ms ? drain_ms / 2 : most_ms));
+}
+
 static void
 s_leave(loop_t *self)
 {
     if (atomic_load(&self->end_waits) && !self->waits_ended) {
         self->waits_ended = true;
         watchers_end_all(self->watchers);
+        self->give_up_at_us = self->now_us + s_patience_us(self);
     }
     if (atomic_load(&self->drain) && !self->engine_draining) {
         self->engine_draining = true;
         engine_drain(self->engine, self->now_us);
+    }
+    if (self->engine_draining && self->now_us >= self->give_up_at_us) {
+        self->give_up_at_us = INT64_MAX;
+        uint32_t count = calls_give_up(self->calls);
+        if (count > 0)
+            weft_log_warning("puts jobs back that took longer than there was time", WEFT_INT("jobs", count));
     }
     if (self->engine_draining && !atomic_load(&self->drained) && engine_drained(self->engine)) {
         atomic_store(&self->drained, true);
@@ -490,6 +507,8 @@ s_timeout_ms(const loop_t *self, int64_t store_deadline_us)
         next = store_deadline_us;
     if (self->stats_at_us < next)
         next = self->stats_at_us;
+    if (self->engine_draining && self->give_up_at_us < next)
+        next = self->give_up_at_us;
     if (watchers_count(self->watchers) > 0 && self->glance_at_us < next)
         next = self->glance_at_us;
     int64_t left_us = next - weft_mono_us();
@@ -580,6 +599,7 @@ loop_new(const loop_config_t *config)
         return NULL;
     self->config = *config;
     self->glance_interval_us = GLANCE_US;
+    self->give_up_at_us = INT64_MAX;
     self->now_us = weft_mono_us();
     self->inbox_made = inbox_init(&self->inbox);
     const calls_config_t calls = { .brokers = config->brokers,

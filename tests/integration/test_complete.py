@@ -95,6 +95,22 @@ class Complete(QueueTest):
         lock.rollback()
         self.assertEqual(self.exports(), [])
 
+    def test_a_replica_that_leaves_puts_back_what_takes_too_long(self):
+        leaver = self.replica(WEFT_DRAIN_MS="2000")
+        self.replicas[0].kill()
+        self.add_notes(10)
+        lock = self.lock("exports")
+        job = self.enqueue("export", {}, service="notes")
+        eventually(lambda: self.get(job).get("progress"), what="it runs")
+        self.assertEqual(leaver.stop(), 0)
+        self.assertEqual(self.database.sql("SELECT attempts, lost FROM weft_job WHERE state <> 1"), [(0, 1)])
+        lock.rollback()
+        self.replica()
+        done = self.ends(job, "succeeded", timeout=40)
+        self.assertEqual(done["attempt"], 1)  # none was used up
+        self.assertEqual(self.exports(), [(done["result"]["id"], 10)])
+        self.consistent()
+
     # ---- by SQL ----
 
     def ledger(self):
