@@ -10,9 +10,8 @@
 
 #include "session/id_table.h"
 
-#define ATTEMPTS_MAX                                                                                         \
-    2 /* sends of one call: another broker may have a worker; beyond that the engine waits                   \
-       */
+/* Sends of one call: another broker may have a worker; beyond that the engine waits. */
+#define ATTEMPTS_MAX 2
 #define PARTIAL_MAX 65536u /* bytes of progress that is kept */
 #define SPARE_MAX 4096u
 
