@@ -24,7 +24,7 @@ enum {
     ENGINE_REAP_MS = 400,       /* between two looks for the dead */
     ENGINE_LOOK_MS = 1000,      /* between two full looks at least */
     ENGINE_LOOK_COST = 50,      /* and this many times what the last one took */
-    ENGINE_LOOK_MAX_MS = 30000, /* but no longer */
+    ENGINE_LOOK_MAX_MS = 10000, /* but no longer: what others queued or promoted is found by nothing else */
     ENGINE_RECOVER_MS = 60000,  /* between two when nothing was lost */
     ENGINE_WAIT_MS = 2000,      /* of an enqueue for its turn */
     ENGINE_WAIT_DOWN_MS = 300,  /* the same without a connection */
