@@ -22,12 +22,19 @@ typedef struct {
     bool running;
 } pool_thread_t;
 
+typedef struct {
+    weft_request_t *first, *last;
+} queue_t;
+
 struct pool {
     pthread_mutex_t lock;
     pthread_cond_t work; /* a request was queued, or stop */
-    weft_request_t *first, *last;
-    uint32_t idle; /* threads that wait for work */
-    bool waking;   /* one of them was signalled and has not come back yet */
+    queue_t queues[2];   /* of ordinary methods, of asynchronous ones */
+    uint64_t order;      /* counts requests */
+    uint32_t slow;       /* threads that run ordinary methods */
+    uint32_t slow_max;   /* at most so many: where there are asynchronous methods one thread stays for them */
+    uint32_t idle;       /* threads that wait for work */
+    bool waking;         /* one of them was signalled and has not come back yet */
     bool stop;
     void *app;
     uint32_t thread_count;
@@ -36,13 +43,28 @@ struct pool {
 
 /* ---- queue ---- */
 
+static bool
+s_is_async(const weft_request_t *request)
+{
+    return request->method->row && request->method->row->async;
+}
+
+/* The oldest request that may be run now; NULL: none.  The lock is held. */
+static weft_request_t *
+s_front(const pool_t *self)
+{
+    weft_request_t *slow = self->slow < self->slow_max ? self->queues[false].first : NULL;
+    weft_request_t *quick = self->queues[true].first;
+    return !slow || (quick && quick->order < slow->order) ? quick : slow;
+}
+
 /* Wakes one thread; when it has taken its request it wakes the next while there are more.  Waking a thread
  * for each of a burst costs fast methods more than it gives: the first one is often done with them all.  The
  * lock is held. */
 static bool
 s_want_wake(pool_t *self)
 {
-    bool wake = self->first && self->idle > 0 && !self->waking;
+    bool wake = self->idle > 0 && !self->waking && s_front(self);
     if (wake)
         self->waking = true;
     return wake;
@@ -51,15 +73,20 @@ s_want_wake(pool_t *self)
 void
 pool_put(pool_t *self, weft_request_t *request)
 {
+    request->method = service_method(request->service, request->message.method);
     pthread_mutex_lock(&self->lock);
+    queue_t *queue = &self->queues[s_is_async(request)];
     request->queued = true;
+    request->order = self->order++;
     request->next = NULL;
-    request->previous = self->last;
-    if (self->last)
-        self->last->next = request;
+    request->previous = queue->last;
+    if (queue->last)
+        queue->last->next = request;
     else
-        self->first = request;
-    self->last = request;
+        queue->first = request;
+    queue->last = request;
+    if (s_is_async(request) && self->thread_count > 1)
+        self->slow_max = self->thread_count - 1;
     bool wake = s_want_wake(self);
     pthread_mutex_unlock(&self->lock);
     if (wake)
@@ -70,14 +97,15 @@ pool_put(pool_t *self, weft_request_t *request)
 static void
 s_unlink(pool_t *self, weft_request_t *request)
 {
+    queue_t *queue = &self->queues[s_is_async(request)];
     if (request->previous)
         request->previous->next = request->next;
     else
-        self->first = request->next;
+        queue->first = request->next;
     if (request->next)
         request->next->previous = request->previous;
     else
-        self->last = request->previous;
+        queue->last = request->previous;
     request->next = request->previous = NULL;
     request->queued = false;
 }
@@ -93,12 +121,15 @@ pool_remove(pool_t *self, weft_request_t *request)
     return queued;
 }
 
-/* Waits for the next request; NULL when the pool stops.  Sees to a lost database connection meanwhile. */
+/* Waits for the next request; NULL when the pool stops.  Sees to a lost database connection meanwhile.
+ * *slow: the one before was of an ordinary method, then: this one is. */
 static weft_request_t *
-s_take(pool_t *self, weft_pg_t *pg)
+s_take(pool_t *self, weft_pg_t *pg, bool *slow)
 {
+    weft_request_t *request;
     pthread_mutex_lock(&self->lock);
-    while (!self->first && !self->stop) {
+    self->slow -= *slow;
+    while (!(request = s_front(self)) && !self->stop) {
         int64_t again_ms = pg ? pg_repair_at(pg) : INT64_MAX;
         if (again_ms <= weft_mono_ms()) {
             pthread_mutex_unlock(&self->lock);
@@ -116,9 +147,11 @@ s_take(pool_t *self, weft_pg_t *pg)
         self->idle--;
         self->waking = false;
     }
-    weft_request_t *request = self->first;
-    if (request)
+    if (request) {
         s_unlink(self, request);
+        *slow = !s_is_async(request);
+        self->slow += *slow;
+    }
     bool wake = s_want_wake(self);
     pthread_mutex_unlock(&self->lock);
     if (wake)
@@ -204,7 +237,6 @@ s_may_begin(weft_request_t *request)
 static void
 s_run(pool_thread_t *self, weft_request_t *request)
 {
-    request->method = service_method(request->service, request->message.method);
     request_log_context(request);
     if (s_may_begin(request)) {
         request->started_us = weft_mono_us();
@@ -237,9 +269,10 @@ s_main(void *argument)
 {
     pool_thread_t *self = argument;
     weft_request_t *request;
+    bool slow = false;
     if (self->pg)
         pg_repair(self->pg); /* connects, so that the first request need not wait for it */
-    while ((request = s_take(self->pool, self->pg)))
+    while ((request = s_take(self->pool, self->pg, &slow)))
         s_run(self, request);
     return NULL;
 }
@@ -288,7 +321,7 @@ pool_new(uint32_t threads, pg_config_t *database, void *app)
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&self->lock, NULL);
     self->app = app;
-    self->thread_count = threads;
+    self->thread_count = self->slow_max = threads;
     for (uint32_t i = 0; i < threads; i++)
         self->threads[i].wake_fd = -1;
     for (uint32_t i = 0; i < threads; i++) {

@@ -40,6 +40,7 @@ struct weft_request { /* NOLINT(clang-analyzer-optin.performance.Padding) */
 
     /* queue, guarded by the pool's lock */
     weft_request_t *next, *previous;
+    uint64_t order; /* of arrival */
     bool queued;
 
     /* outbox, guarded by its lock */

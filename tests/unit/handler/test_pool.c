@@ -95,6 +95,7 @@ s_stack(weft_request_t *request, void *app)
 static const weft_method_t s_methods[] = {
     { .name = "wait", .run = s_wait },
     { .name = "echo", .run = s_echo },
+    { .name = "quick", .run = s_echo, .async = true },
     { .name = "strict",
       .run = s_echo,
       .input = "{\"type\":\"object\",\"required\":[\"a\"],\"properties\":{\"a\":{\"type\":\"integer\"}},"
@@ -157,6 +158,31 @@ test_a_method_runs(void **state)
     assert_string_equal(fixture_json(reply.body, &text), "{\"x\":[1,2.0,\"y\"]}");
     weft_buf_fini(&text);
     request_destroy(&request);
+}
+
+static void
+test_a_thread_stays_for_asynchronous_methods(void **state)
+{
+    context_t *self = *state;
+    weft_request_t *quick = s_run_one(self, "quick", "1", 60000);
+    request_destroy(&quick);
+    weft_request_t *first = fixture_request(&self->fixture, "wait", NULL, NULL, 60000);
+    weft_request_t *second = fixture_request(&self->fixture, "wait", NULL, NULL, 60000);
+    pool_put(self->pool, first);
+    pool_put(self->pool, second);
+    s_gate_await(&self->gate, 1);
+    quick = s_run_one(self, "quick", "2", 60000); /* both threads would be at the gate otherwise */
+    assert_int_equal(fixture_reply(quick).status, WEFT_OK);
+    request_destroy(&quick);
+    assert_int_equal(self->gate.entered, 1);
+    s_gate_open(&self->gate);
+    for (int ended = 0; ended < 2;) {
+        for (weft_request_t *at = fixture_take(&self->fixture), *next; at; at = next, ended++) {
+            next = at->taken_next;
+            assert_true(at == first || at == second);
+            request_destroy(&at);
+        }
+    }
 }
 
 static void
@@ -278,6 +304,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_method_runs, s_setup, s_teardown),
+        cmocka_unit_test_setup_teardown(test_a_thread_stays_for_asynchronous_methods, s_setup, s_teardown),
         cmocka_unit_test_setup_teardown(test_methods_have_room_on_their_stack, s_setup, s_teardown),
         cmocka_unit_test_setup_teardown(test_input_is_held_to_the_schema, s_setup, s_teardown),
         cmocka_unit_test_setup_teardown(test_a_body_that_is_no_msgpack, s_setup, s_teardown),
