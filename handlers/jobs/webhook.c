@@ -142,14 +142,14 @@ s_ended(webhook_t *self, const webhook_result_t *result)
 
 /* False: it could not be sent for reasons of ours; the row comes back when its lease ends. */
 static bool
-s_send(webhook_t *self, slot_t *slot, weft_span_t body, const char *id)
+s_send(webhook_t *self, slot_t *slot, const webhook_said_t *said)
 {
     weft_buf_t signature;
-    time_t now = time(NULL);
+    weft_span_t body = weft_buf_span(&said->body);
     weft_buf_init(&signature, 1024);
-    bool good = signature_sign(self->config.keys, id, now, body, &signature) &&
+    bool good = signature_sign(self->config.keys, said->id, said->now_s, body, &signature) &&
                 weft_buf_add_char(&signature, '\0');
-    const webhook_post_t post = { slot->row.url, id, now, signature.data, body };
+    const webhook_post_t post = { slot->row.url, said->id, said->now_s, signature.data, body };
     good = good && webhook_client_post(self->client, &post, slot);
     weft_buf_fini(&signature);
     return good;
@@ -158,13 +158,13 @@ s_send(webhook_t *self, slot_t *slot, weft_span_t body, const char *id)
 static void
 s_begin(webhook_t *self, slot_t *slot, const webhook_row_t *row)
 {
-    char id[64], why[160];
-    weft_buf_t body;
-    weft_buf_init(&body, BODY_MAX);
+    char why[160];
+    webhook_said_t said;
+    weft_buf_init(&said.body, BODY_MAX);
     memset(slot, 0, sizeof *slot);
     slot->row = *row;
     slot->lease_until_ms = weft_mono_ms() + WEBHOOK_LEASE_MS;
-    webhook_body_t found = webhook_rows_body(self->db, row, &body, id, sizeof id);
+    webhook_body_t found = webhook_rows_body(self->db, row, &said);
     if (found == WEBHOOK_GONE) {
         slot->state = SLOT_ENDED;
         slot->delivered = true; /* the row goes; if the job completes again there will be another */
@@ -174,12 +174,12 @@ s_begin(webhook_t *self, slot_t *slot, const webhook_row_t *row)
         weft_format(slot->error, sizeof slot->error, "the URL is not allowed: %s", why);
         weft_metric_add(self->refused, 1);
         s_failed(self, slot, -1, false);
-    } else if (found == WEBHOOK_BODY && s_send(self, slot, weft_buf_span(&body), id)) {
+    } else if (found == WEBHOOK_BODY && s_send(self, slot, &said)) {
         slot->state = SLOT_SENDING;
     }
     if (slot->state == SLOT_ENDED)
         (void) s_write(self, slot);
-    weft_buf_fini(&body);
+    weft_buf_fini(&said.body);
 }
 
 /* Takes what is due, as far as there is room; true when there may be more. */

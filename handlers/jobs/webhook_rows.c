@@ -38,7 +38,8 @@ static const char s_give_back_sql[] =
 static const char s_purge_sql[] =
     "DELETE FROM weft_job_callback WHERE job = ANY (ARRAY(SELECT job FROM weft_job_callback"
     " WHERE given_up_at < now() - interval '90 days' LIMIT 1000))";
-static const char s_job_sql[] = "SELECT " RESOURCE_DONE " FROM " RESOURCE_DONE_FROM
+static const char s_job_sql[] = "SELECT " RESOURCE_DONE
+                                ", extract(epoch FROM now())::bigint FROM " RESOURCE_DONE_FROM
                                 " WHERE j.id = $1::bigint ORDER BY j.fence DESC LIMIT 1";
 
 /* ---- taking ---- */
@@ -180,7 +181,7 @@ s_pack(const resource_t *job, weft_buf_t *body)
 }
 
 webhook_body_t
-webhook_rows_body(clockwork_db_t *db, const webhook_row_t *row, weft_buf_t *body, char *id, size_t id_size)
+webhook_rows_body(clockwork_db_t *db, const webhook_row_t *row, webhook_said_t *said)
 {
     const weft_pg_param_t params[] = { weft_pg_int(row->job) };
     PGresult *rows = clockwork_db_query(db, s_job_sql, params, 1);
@@ -190,8 +191,9 @@ webhook_rows_body(clockwork_db_t *db, const webhook_row_t *row, weft_buf_t *body
         return WEBHOOK_AWAY;
     if (PQntuples(rows) > 0 && resource_read(rows, 0, &job)) {
         job.callback_state = NULL; /* each attempt says the same */
-        weft_format(id, id_size, "msg_%" PRId64 "_%" PRId32, job.id, job.fence);
-        if (s_pack(&job, body))
+        weft_format(said->id, sizeof said->id, "msg_%" PRId64 "_%" PRId32, job.id, job.fence);
+        said->now_s = weft_pg_get_int(rows, 0, PQnfields(rows) - 1, 0);
+        if (s_pack(&job, &said->body))
             outcome = WEBHOOK_BODY;
         else
             weft_log_error("could not write a job for its webhook", WEFT_INT("job", row->job));

@@ -34,15 +34,19 @@ bool webhook_rows_give_up(clockwork_db_t *db, const webhook_row_t *row, const ch
 /* As if it had not been taken. */
 bool webhook_rows_give_back(clockwork_db_t *db, const webhook_row_t *row);
 
-/* What is to be said: {"type", "timestamp", "data"} as JSON, and the webhook-id: msg_JOB_FENCE, another one
- * when a job is run again and completes again. */
+/* What is to be said. */
+typedef struct {
+    char id[64];     /* msg_JOB_FENCE: another one when a job is run again and completes again */
+    int64_t now_s;   /* by the database's clock, as all times */
+    weft_buf_t body; /* {"type", "timestamp", "data"} as JSON; the caller's */
+} webhook_said_t;
+
 typedef enum {
     WEBHOOK_BODY,
     WEBHOOK_GONE, /* the job is not done any more, or not kept any more: nothing to tell */
     WEBHOOK_AWAY  /* the database is */
 } webhook_body_t;
-webhook_body_t webhook_rows_body(clockwork_db_t *db, const webhook_row_t *row, weft_buf_t *body, char *id,
-                                 size_t id_size);
+webhook_body_t webhook_rows_body(clockwork_db_t *db, const webhook_row_t *row, webhook_said_t *said);
 
 /* Deletes rows that were given up long ago. */
 void webhook_rows_purge(clockwork_db_t *db);
