@@ -325,13 +325,14 @@ test_the_function_for_handlers(void **state)
     store_destroy(&store);
 }
 
-/* Waits until the sessions of stores are gone: their counts are written then. */
+/* Waits until the sessions of stores are gone: their counts are written then.  So are the fixture's own. */
 static void
 s_wait_gone(void)
 {
     int64_t until_ms = weft_mono_ms() + 10000;
     while (sql_number("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'weft-jobs%%'") > 0)
         assert_true(weft_mono_ms() < until_ms);
+    pg_fixture_sql("SELECT pg_stat_force_next_flush()");
 }
 
 /* With 100,000 running jobs a completion of three reads three: no scan, and no index of running ones. */
