@@ -363,7 +363,7 @@ s_handle(loop_t *self, inbox_node_t *node)
         engine_set_method(self->engine, &note->v.method_config);
         break;
     default:
-        assert(!"a kind of message that nobody sends");
+        assert(false); /* a kind of message that nobody sends */
     }
     free(note);
 }
