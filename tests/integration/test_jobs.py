@@ -71,6 +71,7 @@ class Jobs(QueueTest):
     def test_a_service_that_was_seen_once_takes_jobs_without_a_worker(self):
         worker = self.worker("ok")
         worker.kill()
+        eventually(lambda: self.mesh.service("work").get("workers", 0) == 0, what="the broker knows")
         job = self.enqueue("ok", 1)
         self.assertFalse(self.get(job)["done"])
         self.worker("ok")
