@@ -319,7 +319,6 @@ resource_pack_pairs(const resource_t *job, msgpack_packer *pk)
     s_text(&self, "callback_url", job->callback_url);
     s_callback(&self, job);
     s_text(&self, "schedule", weft_mp_get_str(job->options, "schedule"));
-    s_text(&self, "schedule", weft_mp_get_str(job->options, "schedule"));
     return self.count;
 }
 

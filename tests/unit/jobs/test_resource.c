@@ -57,27 +57,18 @@ static void
 test_a_running_one_with_progress(void **state)
 {
     (void) state;
-    static const char *const row[COLUMNS] = { HEAD("1", "3"),
-                                              "1769860800123000",
-                                              "1769860800123000",
-                                              "1769860801000000",
-                                              NULL,
-                                              NULL,
-                                              "k",
-                                              "\\x07",
-                                              "\\x81aa756e697175655f6b6579a175",
-                                              NULL,
-                                              NULL,
-                                              NULL,
-                                              NULL,
-                                              "\\x2a",
-                                              "4" };
+    static const char *const row[COLUMNS] = { HEAD("1", "3"), "1769860800123000", "1769860800123000",
+                                              "1769860801000000", NULL, NULL, "k", "\\x07",
+                                              /* {unique_key: "u", schedule: "s"} */
+                                              "\\x82aa756e697175655f6b6579a175a87363686564756c65a173", NULL,
+                                              NULL, NULL, NULL, "\\x2a", "4" };
     s_assert_json(
         row, false,
         "{\"id\":\"123\",\"service\":\"notes\",\"method\":\"export\",\"state\":\"running\",\"done\":false,"
         "\"progress\":42,\"priority\":1,\"attempt\":2,\"max_attempts\":10,\"timeout_ms\":60000,"
         "\"created_at\":\"2026-01-31T12:00:00.123Z\",\"run_at\":\"2026-01-31T12:00:00.123Z\","
-        "\"started_at\":\"2026-01-31T12:00:01.000Z\",\"unique_key\":\"u\",\"concurrency_key\":\"k\"}");
+        "\"started_at\":\"2026-01-31T12:00:01.000Z\",\"unique_key\":\"u\",\"concurrency_key\":\"k\","
+        "\"schedule\":\"s\"}");
 }
 
 static void
