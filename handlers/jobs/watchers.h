@@ -1,8 +1,8 @@
 /* watchers - who waits for which job, and what they have to be told
  *
- * Pure logic, one thread.  A job is known here while somebody waits for it.  News comes from two sides: the engine says
- * at once what this replica did, and the database is looked at for all jobs together, ten times a second, for
- * what others did. */
+ * Pure logic, one thread.  A job is known here while somebody waits for it.  News comes from two sides: the
+ * engine says at once what this replica did, and the database is looked at for all jobs together, ten times a
+ * second, for what others did. */
 #ifndef JOBS_WATCHERS_H
 #define JOBS_WATCHERS_H
 
@@ -25,9 +25,9 @@ struct subscriber {
     weft_request_t *request; /* kept; not looked at here */
     int64_t id;
     int64_t until_us;
-    bool at_once;     /* answer as soon as the job was read */
+    bool at_once; /* answer as soon as the job was read */
     bool replayed;
-    weft_buf_t input; /* to be shown with the job; empty: not */
+    weft_buf_t input;       /* to be shown with the job; empty: not */
     resource_event_t after; /* WATCH: what was told last */
 };
 /* NULL without memory. */
@@ -62,8 +62,8 @@ watchers_t *watchers_new(uint32_t max, const watchers_events_t *events);
 void watchers_destroy(watchers_t **self_p);
 uint32_t watchers_count(const watchers_t *self);
 
-/* Takes *subscriber_p and looks at it; `job` is what is known already, or NULL.  False, the caller keeps it: too many
- * wait, or memory ended. */
+/* Takes *subscriber_p and looks at it; `job` is what is known already, or NULL.  False, the caller keeps it:
+ * too many wait, or memory ended. */
 bool watchers_add(watchers_t *self, subscriber_t **subscriber_p, const resource_t *job, int64_t now_us);
 /* It is done, says the engine. */
 void watchers_done(watchers_t *self, int64_t id);

@@ -12,7 +12,8 @@ store_fixture_init(void **state)
     (void) state;
     pg_fixture_init(false);
     assert_int_equal(weft_pg_migrate(pg_fixture_url(), "jobs", JOBS_MIGRATIONS), WEFT_OK);
-    pg_fixture_sql("ALTER TABLE weft_job_replica ALTER COLUMN number RESTART WITH 100"); /* apart from OWNER */
+    pg_fixture_sql(
+        "ALTER TABLE weft_job_replica ALTER COLUMN number RESTART WITH 100"); /* apart from OWNER */
     return 0;
 }
 
