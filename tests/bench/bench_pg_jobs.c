@@ -9,8 +9,9 @@
  *   insert   new jobs, queued            leased   new jobs, born running
  *   claim    queued -> running           complete running -> weft_job_done
  *   execute  a backlog is claimed and completed, a lane for each
- *   cycle    `callers` at a time are inserted, claimed and completed, a lane for each step
- *   flow     the same without a claim: inserted as running, completed
+ *   light    one row born running, `callers` times a second: a commit on a machine that slept since the last
+ * one cycle    `callers` at a time are inserted, claimed and completed, a lane for each step flow     the
+ * same without a claim: inserted as running, completed
  *
  * Prints "rate JOBS SECONDS P50_US P99_US"; the latencies are of an insert's commit for insert, leased, cycle
  * and flow, else of a statement's. */
@@ -341,6 +342,25 @@ s_loop(s_run_t *run)
     }
 }
 
+/* A row at a time, at a steady rate. */
+static void
+s_pace(s_run_t *run)
+{
+    int64_t at = run->bench.begin_ns, step = INT64_C(1000000000) / run->callers;
+    for (; at < run->bench.end_ns; at += step) {
+        struct timespec until = { at / 1000000000, at % 1000000000 };
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) != 0)
+            continue;
+        s_send_insert(run, 1);
+        while (run->insert.on_the_way > 0) {
+            struct pollfd wait = { .fd = PQsocket(run->insert.conn), .events = POLLIN };
+            if (poll(&wait, 1, 1000) < 0)
+                exit(1);
+            s_read(run, &run->insert);
+        }
+    }
+}
+
 static int
 s_compare(const void *a, const void *b)
 {
@@ -387,7 +407,8 @@ main(int argc, char **argv)
     if (argc < 5 || argc > 7) {
         fprintf(
             stderr,
-            "Usage: bench_pg_jobs URL insert|leased|claim|complete|execute|cycle|flow BATCH SECONDS [CALLERS "
+            "Usage: bench_pg_jobs URL insert|leased|claim|complete|execute|light|cycle|flow BATCH SECONDS "
+            "[CALLERS "
             "[ROWS]]\n"
             "CALLERS: jobs inserted at once (2 x BATCH); ROWS: there to be claimed or completed (60000)\n");
         return 2;
@@ -402,13 +423,13 @@ main(int argc, char **argv)
         return 2;
     bool insert = strcmp(what, "insert") == 0, leased = strcmp(what, "leased") == 0;
     bool claim = strcmp(what, "claim") == 0, complete = strcmp(what, "complete") == 0;
-    bool execute = strcmp(what, "execute") == 0;
+    bool execute = strcmp(what, "execute") == 0, light = strcmp(what, "light") == 0;
     bool cycle = strcmp(what, "cycle") == 0, flow = strcmp(what, "flow") == 0;
     /* One kind of statement: the next is on the server while the client reads the last.  Several: coalescing
      * wants one each. */
     uint32_t depth = cycle || flow || execute ? 1 : 2;
     s_fill(url, complete, claim || complete || execute ? rows : 0);
-    if (insert || leased || cycle || flow)
+    if (insert || leased || cycle || flow || light)
         s_lane_open(&run.insert, url, "insert", insert || cycle ? s_insert_sql : s_leased_sql, depth);
     if (claim || cycle || execute)
         s_lane_open(&run.claim, url, "claim", s_claim_sql, depth);
@@ -428,7 +449,10 @@ main(int argc, char **argv)
     uint32_t next = 1;
     while (complete && next <= rows && s_queue_size(&run.running) < QUEUE_MAX - 1)
         s_queue_put(&run.running, (s_job_t){ next++, 1 });
-    s_loop(&run);
+    if (light)
+        s_pace(&run);
+    else
+        s_loop(&run);
     double took = (double) (bench_now_ns() - begin) / 1e9;
     s_report(&run, run.complete.name ? run.completed : run.claim.name ? run.claimed : run.inserted, took);
     PQfinish(run.insert.conn);
