@@ -2,8 +2,6 @@
 #include "cron.h"
 
 #include <ctype.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <strings.h>
 
 #include <weft/log.h>
@@ -44,16 +42,8 @@ typedef struct {
     size_t size;
 } fault_t;
 
-static bool s_refuse(const fault_t *fault, const char *format, ...) WEFT_PRINTF(2, 3);
-static bool
-s_refuse(const fault_t *fault, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    (void) vsnprintf(fault->why, fault->size, format, arguments);
-    va_end(arguments);
-    return false;
-}
+/* False, with the reason written. */
+#define s_refuse(fault, ...) (weft_format((fault)->why, (fault)->size, __VA_ARGS__), false)
 
 /* ---- civil time ---- */
 

@@ -314,7 +314,7 @@ s_existing(enqueue_t *self, int64_t id, int64_t now_us, subscriber_t **waits)
     }
     (*waits)->replayed = true;
     (*waits)->at_once = self->idempotent || self->until_us == 0;
-    (*waits)->until_us = (*waits)->at_once ? now_us + READ_MAX_MS * 1000 : self->until_us;
+    (*waits)->until_us = (*waits)->at_once ? now_us + (int64_t) READ_MAX_MS * 1000 : self->until_us;
 }
 
 static void

@@ -41,9 +41,9 @@ typedef struct {
 static void
 s_init(arrays_t *self)
 {
-    weft_buf_init(&self->ids, 64u * REDRIVE_MAX);
-    weft_buf_init(&self->keys, 2048u * REDRIVE_MAX);
-    weft_buf_init(&self->flags, 64u * REDRIVE_MAX);
+    weft_buf_init(&self->ids, (size_t) 64 * REDRIVE_MAX);
+    weft_buf_init(&self->keys, (size_t) 2048 * REDRIVE_MAX);
+    weft_buf_init(&self->flags, (size_t) 64 * REDRIVE_MAX);
 }
 
 static void

@@ -62,7 +62,7 @@ s_instants(const schedule_sql_t *sql, const cron_t *cron, weft_span_t zone, cons
            uint32_t count, int64_t first_us, int64_t now_us, schedule_plan_t *plan)
 {
     weft_buf_t list;
-    weft_buf_init(&list, SCHEDULE_CANDIDATES_MAX * 16);
+    weft_buf_init(&list, (size_t) SCHEDULE_CANDIDATES_MAX * 16);
     for (uint32_t i = 0; i < count; i++)
         weft_buf_addf(&list, "%s%" PRId64, i == 0 ? "{" : ",", times[i]);
     weft_buf_add_char(&list, '}');

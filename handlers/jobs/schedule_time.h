@@ -15,7 +15,7 @@
 
 #define SCHEDULE_DUE_MAX 100 /* runs that one look finds due: the newest */
 /* Runs that were due longer ago are not counted any more. */
-#define SCHEDULE_PAST_MAX_US (366 * 86400 * INT64_C(1000000))
+#define SCHEDULE_PAST_MAX_US (INT64_C(366) * 86400 * 1000000)
 
 /* How SQL is run: with weft_pg_query in a method, with clockwork_db_query behind. */
 typedef struct {

@@ -60,15 +60,9 @@ webhook_client_new(const webhook_client_config_t *config)
 }
 
 static void
-s_transfer_destroy(transfer_t *transfer)
+s_transfer_free(transfer_t *transfer)
 {
     webhook_client_t *client = transfer->client;
-    if (transfer->next)
-        transfer->next->previous = transfer->previous;
-    if (transfer->previous)
-        transfer->previous->next = transfer->next;
-    else if (client->transfers == transfer)
-        client->transfers = transfer->next;
     if (transfer->easy) {
         (void) curl_multi_remove_handle(client->multi, transfer->easy); /* no error if it was never added */
         curl_easy_cleanup(transfer->easy);
@@ -78,14 +72,29 @@ s_transfer_destroy(transfer_t *transfer)
     free(transfer);
 }
 
+static void
+s_transfer_destroy(transfer_t *transfer)
+{
+    webhook_client_t *client = transfer->client;
+    if (transfer->next)
+        transfer->next->previous = transfer->previous;
+    if (transfer->previous)
+        transfer->previous->next = transfer->next;
+    else if (client->transfers == transfer)
+        client->transfers = transfer->next;
+    s_transfer_free(transfer);
+}
+
 void
 webhook_client_destroy(webhook_client_t **self_p)
 {
     assert(self_p);
     if (*self_p) {
         webhook_client_t *self = *self_p;
-        while (self->transfers)
-            s_transfer_destroy(self->transfers);
+        for (transfer_t *transfer = self->transfers, *next; transfer; transfer = next) {
+            next = transfer->next;
+            s_transfer_free(transfer);
+        }
         if (self->multi)
             (void) curl_multi_cleanup(self->multi);
         free(self);
