@@ -457,7 +457,12 @@ s_show(loop_t *self)
     if (stats.joined != atomic_load(&self->joined)) {
         atomic_store(&self->joined, stats.joined);
         self->config.joined(self->config.context, stats.joined ? self->replica : 0);
-        weft_log_info(stats.joined ? "joined" : "lost its lease", WEFT_INT("replica", self->replica));
+        if (stats.joined)
+            weft_log_info("joined", WEFT_INT("replica", self->replica));
+        else if (engine_drained(self->engine))
+            weft_log_info("gave its lease back", WEFT_INT("replica", self->replica));
+        else
+            weft_log_warning("lost its lease", WEFT_INT("replica", self->replica));
     }
     if (self->now_us < self->stats_at_us)
         return;
