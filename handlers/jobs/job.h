@@ -46,6 +46,7 @@ struct job {
     uint8_t priority;
     uint8_t flags;
     int32_t timeout_ms;
+    int64_t due_us;     /* of a claimed one: its run_at by the database's clock; 0: born running */
     weft_buf_t input;   /* one msgpack value */
     weft_buf_t options; /* a msgpack map, or empty; keys in handlers/jobs/README.md */
     weft_buf_t errors;  /* a msgpack array of maps {attempt, at_ms, code, message}, or empty */

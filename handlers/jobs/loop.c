@@ -178,6 +178,9 @@ s_on_call(void *context, uint64_t token, const job_t *job)
     if (start->id == job->id) {
         jobs_metrics_started(self->metrics, self->now_us - start->at_us);
         start->id = 0;
+    } else if (job->due_us != 0 && job->attempts == 1) {
+        int64_t waited_us = weft_wall_us() + self->clock_offset_us - job->due_us;
+        jobs_metrics_started(self->metrics, waited_us > 0 ? waited_us : 0);
     }
     calls_start(self->calls, token, job);
 }

@@ -94,8 +94,10 @@ jobs_metrics_new(void)
                                 "Batches that failed: rolled back, or nobody knows.");
     self->lost = weft_metric(WEFT_COUNTER, "weft_jobs_batches_failed_total", "end=\"lost\"",
                              "Batches that failed: rolled back, or nobody knows.");
-    self->start = weft_metric(WEFT_HISTOGRAM, "weft_jobs_start_seconds", "",
-                              "Time from an enqueue's arrival to the call of a job that begins at once.");
+    self->start = weft_metric(
+        WEFT_HISTOGRAM, "weft_jobs_start_seconds", "",
+        "Time to the first call of a job: from the arrival of its enqueue, or, where it was "
+        "queued or scheduled, from when it was due.");
     s_init_rows(self);
     return self;
 }

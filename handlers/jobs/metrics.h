@@ -13,7 +13,7 @@ void jobs_metrics_destroy(jobs_metrics_t **self_p);
 
 /* A batch came back; took_us: since it was sent. */
 void jobs_metrics_batch(jobs_metrics_t *self, const batch_t *batch, int64_t took_us);
-/* A job's first attempt is called so long after it was enqueued here. */
+/* A job is called for the first time, so long after its enqueue arrived here or it was due. */
 void jobs_metrics_started(jobs_metrics_t *self, int64_t after_us);
 /* The engine's counters; a few times a second. */
 void jobs_metrics_engine(jobs_metrics_t *self, const engine_stats_t *stats);

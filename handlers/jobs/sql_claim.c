@@ -73,6 +73,7 @@ s_job(const PGresult *rows, int row)
     job->priority = (uint8_t) sql_int2(rows, row, PRIORITY);
     job->flags = (uint8_t) sql_int2(rows, row, FLAGS);
     job->timeout_ms = sql_int4(rows, row, TIMEOUT_MS);
+    job->due_us = sql_time(rows, row, RUN_AT, 0);
     const struct {
         weft_buf_t *buf;
         int column;

@@ -35,6 +35,7 @@ test_claims_the_oldest_and_all_of_the_job(void **state)
     assert_int_equal(job->priority, 1);
     assert_int_equal(job->flags, 6);
     assert_int_equal(job->timeout_ms, 1234);
+    assert_true(job->due_us > 0);
     assert_memory_equal(job->input.data, "\x81\xa1n\x02", 4);
     assert_memory_equal(job->options.data, "\x80", 1);
     assert_memory_equal(job->errors.data, "\x90", 1);
