@@ -56,7 +56,7 @@ class Complete(QueueTest):
         self.add_notes(10)
         lock = self.lock("exports")
         job = self.enqueue("export", {}, service="notes")
-        eventually(lambda: self.database.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE "
+        eventually(lambda: self.database.sql("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE "
                                              "'INSERT INTO exports%'"), what="it is about to end")
         self.notes.kill()
         self.start_notes()
@@ -70,7 +70,7 @@ class Complete(QueueTest):
         self.add_notes(10)
         lock = self.lock("notes")
         job = self.enqueue("export", {}, service="notes")
-        eventually(lambda: self.database.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE "
+        eventually(lambda: self.database.sql("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE "
                                              "'%FROM notes%'"), what="it runs")
         self.notes.signal(19)  # SIGSTOP: lost to the broker within seconds
         self.start_notes()
@@ -87,7 +87,7 @@ class Complete(QueueTest):
     def test_a_cancel_ends_its_query(self):
         lock = self.lock("notes")
         job = self.enqueue("export", {}, service="notes")
-        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FROM notes%'"
+        waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FROM notes%'"
         eventually(lambda: self.database.sql(waits), what="it runs")
         self.jobs("cancel", id=job["id"])
         self.ends(job, "cancelled", "CANCELLED")

@@ -94,10 +94,10 @@ test_the_deadline_cancels_on_the_server(void **state)
     assert_int_equal(pg_exec(s_context->pg, "SELECT 1", NULL, 0, false, &rows), PG_DONE);
     PQclear(rows);
     assert_string_equal(pg_context_backend(s_context), backend);
-    assert_string_equal(
-        pg_fixture_sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%'"
-                       " AND state = 'active' AND pid <> pg_backend_pid()"),
-        "0");
+    assert_string_equal(pg_fixture_sql("SELECT count(*) FROM pg_stat_activity WHERE datname = "
+                                       "current_database() AND query LIKE '%pg_sleep(60)%'"
+                                       " AND state = 'active' AND pid <> pg_backend_pid()"),
+                        "0");
 }
 
 /* Cancels once the statement runs on the server. */
@@ -106,9 +106,9 @@ s_cancel_main(void *context)
 {
     PGconn *conn = PQconnectdb(pg_fixture_url());
     for (bool runs = false; !runs;) {
-        PGresult *rows = PQexec(
-            conn, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(61)%'"
-                  " AND state = 'active'");
+        PGresult *rows = PQexec(conn, "SELECT count(*) FROM pg_stat_activity WHERE datname = "
+                                      "current_database() AND query LIKE 'SELECT pg_sleep(61)%'"
+                                      " AND state = 'active'");
         runs = PQntuples(rows) == 1 && PQgetvalue(rows, 0, 0)[0] == '1';
         PQclear(rows);
     }
@@ -138,8 +138,10 @@ s_kill_main(void *context)
     (void) context;
     PGconn *conn = PQconnectdb(pg_fixture_url());
     for (bool done = false; !done;) {
-        PGresult *rows = PQexec(conn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                                      " WHERE query LIKE 'SELECT pg_sleep(62)%' AND state = 'active'");
+        PGresult *rows = PQexec(
+            conn,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND query LIKE 'SELECT pg_sleep(62)%' AND state = 'active'");
         done = PQntuples(rows) == 1;
         PQclear(rows);
     }

@@ -115,10 +115,10 @@ test_an_end_does_not_wait_for_a_statement(void **state)
     clockwork_t *clockwork = clockwork_new(pg_fixture_url(), "sleeper", true);
     clockwork_add(clockwork, s_run, &chore);
     assert_true(clockwork_start(clockwork));
-    while (
-        strcmp(pg_fixture_sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sleeper' AND"
-                              " state = 'active' AND wait_event = 'PgSleep'"),
-               "1") != 0)
+    while (strcmp(pg_fixture_sql("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                                 "AND application_name = 'sleeper' AND"
+                                 " state = 'active' AND wait_event = 'PgSleep'"),
+                  "1") != 0)
         ;
     clockwork_destroy(&clockwork);
     assert_int_equal(atomic_load(&chore.bad), 1); /* it did not end by itself */

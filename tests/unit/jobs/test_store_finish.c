@@ -330,7 +330,8 @@ static void
 s_wait_gone(void)
 {
     int64_t until_ms = weft_mono_ms() + 10000;
-    while (sql_number("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'weft-jobs%%'") > 0)
+    while (sql_number("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "
+                      "application_name LIKE 'weft-jobs%%'") > 0)
         assert_true(weft_mono_ms() < until_ms);
     pg_fixture_sql("SELECT pg_stat_force_next_flush()");
 }

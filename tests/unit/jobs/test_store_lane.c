@@ -7,14 +7,15 @@ static void
 s_kill_all(void)
 {
     (void) sql_value("SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
-                     " WHERE application_name LIKE 'weft-jobs%%'");
+                     " WHERE application_name LIKE 'weft-jobs%%' AND datname = current_database()");
 }
 
 /* Backends of stores that wait for a lock. */
 static bool
 s_waits(void)
 {
-    return sql_number("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'weft-jobs%%'"
+    return sql_number("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "
+                      "application_name LIKE 'weft-jobs%%'"
                       " AND wait_event_type = 'Lock'") > 0;
 }
 
