@@ -227,8 +227,8 @@ s_quantiles(const char *what, int64_t *values, size_t count)
     if (count == 0)
         return;
     qsort(values, count, sizeof *values, s_compare);
-    printf("%s %zu %.1f %.1f\n", what, count, (double) values[count / 2] / 1e3,
-           (double) values[count * 99 / 100] / 1e3);
+    const size_t half = count / 2, most = count * 99 / 100;
+    printf("%s %zu %.1f %.1f\n", what, count, (double) values[half] / 1e3, (double) values[most] / 1e3);
 }
 
 static int

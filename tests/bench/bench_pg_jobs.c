@@ -372,8 +372,9 @@ s_report(s_run_t *run, uint64_t jobs, double seconds)
 {
     bench_t *bench = &run->bench;
     qsort(bench->samples, bench->count, sizeof *bench->samples, s_compare);
-    double p50 = bench->count ? bench->samples[bench->count / 2] * 16 / 1e3 : 0;
-    double p99 = bench->count ? bench->samples[bench->count * 99 / 100] * 16 / 1e3 : 0;
+    const size_t half = bench->count / 2, most = bench->count * 99 / 100;
+    double p50 = bench->count ? bench->samples[half] * 16 / 1e3 : 0;
+    double p99 = bench->count ? bench->samples[most] * 16 / 1e3 : 0;
     printf("rate %llu %.6f %.1f %.1f\n", (unsigned long long) jobs, seconds, p50, p99);
 }
 

@@ -69,8 +69,7 @@ s_insert(store_t *store, uint32_t size, s_step_t *step)
     batch_t *batch = s_new(BATCH_INSERT, LANE_INSERT);
     for (uint32_t i = 0; i < size; i++) {
         insert_row_t *row = batch_add_insert(batch);
-        row->job = row ? job_new(0, 0) : NULL;
-        if (!row->job)
+        if (!row || !(row->job = job_new(0, 0)))
             abort();
         row->job->queue = row->job->method = 1;
         row->job->priority = 1;
@@ -162,7 +161,7 @@ main(int argc, char **argv)
     for (int i = 0; i < 3; i++) {
         steps[i].took_us = calloc(ROUNDS_MAX, sizeof *steps[i].took_us);
         if (!steps[i].took_us)
-            return 1;
+            abort();
     }
     while (!store_up(store))
         store_step(store, weft_mono_us());

@@ -234,8 +234,8 @@ s_random_field(weft_rng_t *rng, weft_buf_t *text, bool *set, int min, int max, b
         return;
     }
     for (uint64_t items = 1 + weft_rng_below(rng, 3); items > 0; items--) {
-        int a = min + (int) weft_rng_below(rng, (uint64_t) (max - min + 1));
-        int b = a + (int) weft_rng_below(rng, (uint64_t) (max - a + 1));
+        int a = min + (int) weft_rng_below(rng, (uint64_t) max - (uint64_t) min + 1);
+        int b = a + (int) weft_rng_below(rng, (uint64_t) max - (uint64_t) a + 1);
         int step = 1 + (int) weft_rng_below(rng, 5);
         if (kind == 3)
             b = a, step = 1, weft_buf_addf(text, "%d", a);
@@ -297,7 +297,8 @@ test_next_is_what_a_naive_search_finds(void **state)
 {
     (void) state;
     weft_rng_t rng;
-    uint64_t seed = getenv("SEED") ? strtoull(getenv("SEED"), NULL, 10) : 1;
+    const char *given = getenv("SEED");
+    uint64_t seed = given ? strtoull(given, NULL, 10) : 1;
     int found = 0;
     weft_rng_seed(&rng, seed);
     for (int round = 0; round < 1200; round++) {

@@ -295,7 +295,8 @@ test_random_schedules_around_changes(void **state)
     static window_t window;
     weft_rng_t rng;
     int found = 0;
-    weft_rng_seed(&rng, getenv("SEED") ? strtoull(getenv("SEED"), NULL, 10) : 1);
+    const char *given = getenv("SEED");
+    weft_rng_seed(&rng, given ? strtoull(given, NULL, 10) : 1);
     for (size_t p = 0; p < sizeof places / sizeof places[0]; p++) {
         s_read_window(places[p].zone, s_us(places[p].change), &window);
         for (int round = 0; round < 60; round++) {

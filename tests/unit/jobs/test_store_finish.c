@@ -52,8 +52,8 @@ s_check_done(bool prepare)
     row->keep_input = true;
     weft_buf_reset(&row->value);
     assert_true(weft_buf_add(&row->error, "\x81", 1) && weft_buf_add(&row->errors, "\x91", 1));
-    row = store_finish(batch, FINISH_DONE, ids[2], 0); /* an old fence */
-    row = store_finish(batch, FINISH_DONE, 999999, 1);
+    (void) store_finish(batch, FINISH_DONE, ids[2], 0); /* an old fence */
+    (void) store_finish(batch, FINISH_DONE, 999999, 1);
     store_run(store, batch);
     assert_int_equal(batch->end, BATCH_OK);
     assert_true(batch->finishes[0].applied && batch->finishes[1].applied);
