@@ -185,15 +185,21 @@ s_route(exchange_t *self, const snapshot_t *snapshot)
     }
 }
 
+static void
+s_no_room(exchange_t *self)
+{
+    weft_metric_add(self->gateway->stats.overload_connections, 1);
+    self->close = true;
+    exchange_refuse(self, 503, WEFT_RESOURCE_EXHAUSTED, "overload", "too many connections are open");
+}
+
 /* Whether the request is let in at all. */
 static bool
 s_admit(exchange_t *self)
 {
     gateway_t *gateway = self->gateway;
     if (self->slot->over_limit) {
-        weft_metric_add(gateway->stats.overload_connections, 1);
-        self->close = true;
-        exchange_refuse(self, 503, WEFT_RESOURCE_EXHAUSTED, "overload", "too many connections are open");
+        s_no_room(self);
         return false;
     }
     if (gateway_phase(gateway) >= GATEWAY_DRAINING) {
@@ -317,6 +323,9 @@ dispatch_refused(exchange_t *self, int http)
     case 421:
         exchange_refuse(self, 421, WEFT_INVALID_ARGUMENT, "bad-target",
                         "the request target is no path of this server");
+        break;
+    case 503:
+        s_no_room(self);
         break;
     default:
         exchange_refuse(self, http, WEFT_INTERNAL, NULL, "the request cannot be served");

@@ -127,13 +127,22 @@ s_begin(exchange_t *exchange, struct mg_connection *connection)
     atomic_store(&slot->state, SLOT_BUSY);
     atomic_store_explicit(&slot->deadline_ms, 0, memory_order_release);
     atomic_fetch_add(&self->gateway->in_flight, 1);
+    weft_metric_add(self->gateway->stats.in_flight, 1);
     slot->requests++;
+}
+
+/* The last that is done of a request; its connection may go on. */
+static void
+s_answered(const exchange_t *exchange)
+{
+    weft_metric_add(exchange->gateway->stats.in_flight, -1);
+    atomic_fetch_sub(&exchange->gateway->in_flight, 1);
 }
 
 static void
 s_end(exchange_t *exchange)
 {
-    atomic_fetch_sub(&exchange->gateway->in_flight, 1);
+    s_answered(exchange);
     if (exchange->close) {
         /* The only way to tell civetweb 1.15 that a connection ends with this request. */
         mg_close_connection(exchange->connection);
@@ -164,25 +173,34 @@ s_on_error(struct mg_connection *connection, int status, const char *message)
     }
     s_begin(&exchange, connection);
     exchange.slot->refused = true;
-    dispatch_refused(&exchange, status);
-    atomic_fetch_sub(&exchange.gateway->in_flight, 1);
+    dispatch_refused(&exchange, exchange.slot->over_limit ? 503 : status);
+    s_answered(&exchange);
     return 0;
 }
 
-/* civetweb closes without a word when the target is "*" or names another server ("GET http://other/
- * HTTP/1.1").  Its request has been parsed then, and has no local part. */
+/* Where civetweb would close without a word: the target is "*" or names another server ("GET http://other/
+ * HTTP/1.1"; its request has been parsed then, and has no local part), or a connection that there is no room
+ * for has sent nothing in its time. */
 static void
 s_on_connection_close(const struct mg_connection *connection)
 {
     const struct mg_request_info *info = mg_get_request_info(connection);
     slot_t *slot = mg_get_thread_pointer(connection);
-    if (slot->connected && !slot->refused && info && info->request_uri && info->http_version &&
-        !info->local_uri) {
+    if (!slot->connected || slot->refused || !info) {
+        return;
+    }
+    int http = 0;
+    if (slot->over_limit && slot->requests == 0) {
+        http = 503;
+    } else if (info->request_uri && info->http_version && !info->local_uri) {
+        http = 421;
+    }
+    if (http != 0) {
         exchange_t exchange;
         /* Const says "do not write": the socket is still open here, and nothing else writes to it. */
         s_begin(&exchange, (struct mg_connection *) (uintptr_t) connection);
-        dispatch_refused(&exchange, 421);
-        atomic_fetch_sub(&exchange.gateway->in_flight, 1);
+        dispatch_refused(&exchange, http);
+        s_answered(&exchange);
     }
 }
 

@@ -9,7 +9,7 @@ import unittest
 import msgpack
 import zmq
 
-from mesh import PATIENCE, ROOT, MeshTest, eventually
+from mesh import PATIENCE, ROOT, MeshTest, eventually, free_port
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01NULL" + bytes(16) + b"\0" + bytes(31)  # ZMTP 3.1, as a client
 
@@ -172,11 +172,12 @@ class Hostile(MeshTest):
 
     # ---- HTTP ----
 
-    def raw_http(self, data):
-        raw = self.tcp("x:%d" % self.mesh.http_port)
+    def raw_http(self, data, port=None, finish=True):
+        raw = self.tcp("x:%d" % (port or self.mesh.http_port))
         try:
             raw.sendall(data)
-            raw.shutdown(socket.SHUT_WR)
+            if finish:
+                raw.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # it has answered and closed already
         answer = b""
@@ -235,20 +236,32 @@ class Hostile(MeshTest):
             self.assertIn(reply.status, (200, 400, 413))
 
     def test_connections_beyond_the_limit_get_a_clear_503(self):
+        limit, port = 32, free_port()
+        small = self.mesh.start("gateway", WEFT_HTTP="127.0.0.1:%d" % port, WEFT_HTTP_THREADS=str(limit))
+        mute = self.mesh.fake("mute", "silent", capacity=limit)
+        eventually(lambda: self.raw_http(b"GET /v1/services/mute HTTP/1.0\r\n\r\n", port)[9:12] == b"200", what="it is known")
+        busy = [self.tcp("x:%d" % port) for _ in range(limit)]
+        for raw in busy:  # busy: an idle one would be closed to make room
+            raw.sendall(b"POST /v1/call/mute/silent HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                        b"X-Request-Timeout-Ms: 600000\r\nContent-Length: 2\r\n\r\n{}")
+        eventually(lambda: small.metric("weft_gateway_in_flight") == limit, 30, "all threads are busy")
+        for request in (b"GET /v1/services HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /v1/serv", b""):
+            with self.subTest(request):
+                answer = self.raw_http(request, port, finish=False)
+                self.assertEqual(answer[:12], b"HTTP/1.1 503")
+                self.assertIn(b"\r\nRetry-After: ", answer)
+                self.assertIn(b"application/problem+json", answer)
+        self.assertEqual(small.metric("weft_gateway_in_flight"), limit)
+        busy[0].close()
+        eventually(lambda: self.raw_http(b"GET /healthz HTTP/1.0\r\n\r\n", port)[9:12] == b"200", what="there is room again")
+        for raw in busy:
+            raw.close()
+        mute.kill()  # it ends nothing, not even for SIGTERM
+        self.assertEqual(small.stop(), 0)
+
+    def test_idle_connections_beyond_the_limit_make_room(self):
         held = [self.tcp("x:%d" % self.mesh.http_port) for _ in range(700)]  # WEFT_HTTP_THREADS is 512 by default
-        answers = 0
-        for raw in held:
-            try:
-                raw.sendall(b"GET /v1/services HTTP/1.1\r\nHost: x\r\n\r\n")
-            except OSError:
-                continue
-        for raw in held:
-            raw.settimeout(20 * PATIENCE)
-            try:
-                answers += raw.recv(12) in (b"HTTP/1.1 200", b"HTTP/1.1 503")
-            except OSError:
-                pass
-        self.assertEqual(answers, 700)
+        eventually(lambda: self.mesh.http("GET", "/v1/services").status == 200, what="served beside them")
         for raw in held:
             raw.close()
         eventually(lambda: self.mesh.http("GET", "/healthz").status == 200, what="served again")
