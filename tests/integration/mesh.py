@@ -33,36 +33,40 @@ def program(name):
     return path
 
 
-def eventually(condition, timeout=10.0, what="condition"):
-    """Waits until `condition()` is true and returns its value.  An exception of it counts as not yet."""
+def eventually(condition, timeout=30.0, what="condition"):
+    """Waits until `condition()` is true and returns its value.  An exception of it counts as not yet.  It is looked at once
+    more when the time is over: whoever was stopped meanwhile had no time."""
     end = time.monotonic() + timeout * PATIENCE
     while True:
+        over = time.monotonic() > end
         try:
             last = condition()
             if last:
                 return last
-        except (OSError, AssertionError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        except (OSError, AssertionError, http.client.HTTPException, LookupError, ValueError, TypeError) as error:
             last = error
-        if time.monotonic() > end:
+        if over:
             raise AssertionError("%s did not come true within %g s: %r" % (what, timeout, last))
         time.sleep(0.02)
 
 
-TAKEN = set()  # ports handed out before: whoever got one may not listen yet
+PROMISED = []  # a name for each port handed out, held until this process ends: whoever got one may not listen (yet)
 
 
 def free_port():
-    """A port that nobody has or was promised, below the range from which outgoing connections get theirs."""
+    """A port that nobody has or was promised, here or in another test that runs, below the range from which outgoing
+    connections get theirs."""
     while True:
         port = random.randint(15000, 32000)
-        if port in TAKEN:
-            continue
-        with socket.socket() as probe:
-            try:
+        promise = socket.socket(socket.AF_UNIX)
+        try:
+            promise.bind("\0weft-test-port-%d" % port)
+            with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        TAKEN.add(port)
+        except OSError:
+            promise.close()
+            continue
+        PROMISED.append(promise)
         return port
 
 
@@ -108,7 +112,7 @@ class Process:
         return pathlib.Path(self.log).read_text(errors="replace")
 
     def get(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.ops, timeout=5 * PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.ops, timeout=10 * PATIENCE)
         try:
             connection.request("GET", path)
             return Reply(connection.getresponse())
@@ -118,7 +122,7 @@ class Process:
     def ready(self):
         return self.get("/readyz").status == 200
 
-    def wait_ready(self, timeout=10.0):
+    def wait_ready(self, timeout=30.0):
         def check():
             if not self.alive():
                 raise RuntimeError("%s ended with %d:\n%s" % (self.name, self.popen.returncode, self.text()[-3000:]))
@@ -138,7 +142,7 @@ class Process:
     def signal(self, number):
         self.popen.send_signal(number)
 
-    def wait(self, timeout=15.0):
+    def wait(self, timeout=30.0):
         """The exit status; what ends by itself is no surprise to Mesh.close any more."""
         self.expected = self.popen.wait(timeout * PATIENCE)
         return self.expected
@@ -148,7 +152,7 @@ class Process:
         self.popen.kill()
         self.popen.wait()
 
-    def stop(self, timeout=15.0):
+    def stop(self, timeout=30.0):
         """SIGTERM, and its exit status."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout)
@@ -213,7 +217,7 @@ class Mesh:
             eventually(seen, what="%s is registered" % name)
         return process
 
-    def weft(self, *arguments, text="", timeout=30.0, **env):
+    def weft(self, *arguments, text="", timeout=60.0, **env):
         """Runs the CLI against this mesh."""
         base = {key: value for key, value in os.environ.items() if not key.startswith(("WEFT_", "MESH_"))}
         base.update({"WEFT_BROKERS": self.front}, **env)
@@ -226,7 +230,7 @@ class Mesh:
         import client
         asking = client.Client(self.front)
         try:
-            services = asking.call("weft.broker", "services", timeout_ms=int(5000 * PATIENCE))["services"]
+            services = asking.call("weft.broker", "services", timeout_ms=int(30000 * PATIENCE))["services"]
             return next((one for one in services if one["name"] == name), {})
         finally:
             asking.close()
@@ -237,7 +241,7 @@ class Mesh:
 
     # ---- HTTP ----
 
-    def connection(self, timeout=30.0):
+    def connection(self, timeout=90.0):
         return http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=timeout * PATIENCE)
 
     def http(self, method, path, body=None, headers=None, connection=None):
@@ -372,10 +376,10 @@ class MeshTest(unittest.TestCase):
 
 class Load:
     """Threads that send requests without a pause; counts statuses.  `send` makes one request on a connection that it may
-    keep and returns the status; an exception counts under its name."""
+    keep and returns the reply; an exception counts under its name.  ONCE: each thread makes one request."""
 
-    def __init__(self, mesh, send, threads=8):
-        self.mesh, self.send, self.stopping = mesh, send, False
+    def __init__(self, mesh, send, threads=8, once=False):
+        self.mesh, self.send, self.stopping, self.once = mesh, send, False, once
         self.results = []  # (monotonic time, status or name of an exception)
         self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
         for thread in self.threads:
@@ -383,7 +387,8 @@ class Load:
 
     def _run(self):
         connection = self.mesh.connection()
-        while not self.stopping:
+        again = True
+        while again:
             try:
                 reply = self.send(connection)
                 outcome = reply.status
@@ -394,6 +399,7 @@ class Load:
                 connection.close()
                 time.sleep(0.01)  # no request was made: do not spin
             self.results.append((time.monotonic(), outcome))
+            again = not self.once and not self.stopping
         connection.close()
 
     def counts(self, since=0.0):
@@ -406,7 +412,7 @@ class Load:
     def stop(self):
         self.stopping = True
         for thread in self.threads:
-            thread.join(60 * PATIENCE)
+            thread.join(90 * PATIENCE)
         return self.counts()
 
 
