@@ -42,7 +42,7 @@ class Client:
         self.socket.setsockopt(zmq.LINGER, 1000)
         self.socket.setsockopt(zmq.MAXMSGSIZE, 2 * 1024 * 1024)
         self.socket.connect(endpoint)
-        self.heard = time.monotonic()
+        self.heard = self.turned = time.monotonic()
         self.ping_due = 0.0
         self.waiting = {}  # id -> REPLYs and PARTIALs that came while another call was waited for
         self.draining = False
@@ -52,7 +52,7 @@ class Client:
         self.socket.send(encode(BYE, os.urandom(8)))
         self.socket.close()
 
-    def submit(self, service, method, body=None, timeout_ms=5000, meta=None, priority=1):
+    def submit(self, service, method, body=None, timeout_ms=30000, meta=None, priority=1):
         """Sends a REQUEST; its id is what receive and cancel want."""
         id = os.urandom(8)
         self.waiting[id] = []
@@ -80,6 +80,9 @@ class Client:
     def turn(self, timeout_s):
         """Heartbeat, then reads what is there or comes within the time."""
         now = time.monotonic()
+        if now - self.turned > SILENCE_S / 2:
+            self.heard = now  # nobody listened: that is no silence
+        self.turned = now
         if now >= self.ping_due:
             self.socket.send(encode(PING, os.urandom(8), 0))
             self.ping_due = now + PING_S * random.uniform(0.8, 1.2)
@@ -101,7 +104,7 @@ class Client:
             del self.waiting[id]
         return message
 
-    def stream(self, service, method, body=None, timeout_ms=5000, **more):
+    def stream(self, service, method, body=None, timeout_ms=30000, **more):
         """Yields the body of each PARTIAL and then of the REPLY; raises WeftError for one that is not OK."""
         id = self.submit(service, method, body, timeout_ms, **more)
         message = [None, None]
@@ -115,7 +118,7 @@ class Client:
                 raise WeftError(message[3], message[6])
             yield message[6]
 
-    def call(self, service, method, body=None, timeout_ms=5000, **more):
+    def call(self, service, method, body=None, timeout_ms=30000, **more):
         return list(self.stream(service, method, body, timeout_ms, **more))[-1]
 
 

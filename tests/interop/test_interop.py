@@ -46,14 +46,19 @@ class Interop(MeshTest):
     def raw(self, kind=zmq.DEALER, front=True):
         socket = zmq.Context.instance().socket(kind)
         socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.RCVTIMEO, int(10000 * PATIENCE))
+        socket.setsockopt(zmq.RCVTIMEO, int(30000 * PATIENCE))
         socket.connect(self.mesh.front if front else self.mesh.back)
         self.addCleanup(socket.close)
         return socket
 
     def reply_to(self, socket, frame):
+        """What comes next but for PINGs, which are answered."""
         socket.send(frame)
-        return msgpack.unpackb(socket.recv())
+        message = msgpack.unpackb(socket.recv())
+        while message[1] == PING:
+            socket.send(encode(PONG, message[2], 0))
+            message = msgpack.unpackb(socket.recv())
+        return message
 
     def assert_error(self, caught, status, executed=None):
         self.assertEqual(caught.exception.status, status)
@@ -93,14 +98,14 @@ class Interop(MeshTest):
         calls = [self.client.submit("py", "wait", {"ms": 200}) for _ in range(8)]
         calls += [self.client.submit("py", "echo", n) for n in range(50)]
         for id in calls:
-            self.assertEqual(self.client.receive(id, 10 * PATIENCE)[3], OK)
+            self.assertEqual(self.client.receive(id, 30 * PATIENCE)[3], OK)
 
     def test_cancel_reaches_the_worker(self):
         self.worker()
         id = self.client.submit("py", "wait", {"ms": 60000}, 70000)
         eventually(lambda: self.held(1), what="the worker holds it")
         self.client.cancel(id)
-        message = self.client.receive(id, 10 * PATIENCE)
+        message = self.client.receive(id, 30 * PATIENCE)
         self.assertEqual(message[3], CANCELLED)
         eventually(lambda: self.client.call("py", "stats")["cancelled"] == 1, what="the worker saw it")
         self.client.cancel(id)  # once more: ignored
@@ -113,7 +118,7 @@ class Interop(MeshTest):
     def test_deadline_passes_at_the_worker(self):
         self.worker()
         id = self.client.submit("py", "wait", {"ms": 60000}, 300)
-        message = self.client.receive(id, 10 * PATIENCE)
+        message = self.client.receive(id, 30 * PATIENCE)
         self.assertEqual((message[3], message[6]["executed"]), (DEADLINE_EXCEEDED, "maybe"))
         eventually(lambda: self.client.call("py", "echo", 1) == 1, what="the worker is free again")
 
@@ -140,7 +145,7 @@ class Interop(MeshTest):
         self.mesh.spawn("py", ["/usr/bin/python3", str(HERE / "worker.py"), self.mesh.back])
         eventually(lambda: self.workers_of("py") == 2, what="the second is registered")
         first.kill()
-        message = self.client.receive(id, 15 * PATIENCE)
+        message = self.client.receive(id, 30 * PATIENCE)
         self.assertEqual((message[3], message[6]), (OK, {"waited": 1500}))
 
     def service(self, name):
@@ -157,9 +162,9 @@ class Interop(MeshTest):
         id = self.client.submit("py", "wait", {"ms": 500}, 20000)
         eventually(lambda: self.held(1), what="the worker holds it")
         self.assertEqual(worker.stop(), 0)
-        self.assertEqual(self.client.receive(id, 5 * PATIENCE)[3], OK)
+        self.assertEqual(self.client.receive(id, 30 * PATIENCE)[3], OK)
         with self.assertRaises(WeftError) as caught:  # known, but nobody is left: after the grace
-            self.client.call("py", "echo", timeout_ms=5000)
+            self.client.call("py", "echo")
         self.assert_error(caught, UNAVAILABLE, "no")
 
     def test_heartbeats_keep_an_idle_worker_and_a_silent_one_is_lost(self):
@@ -169,7 +174,7 @@ class Interop(MeshTest):
             self.client.turn(0.2)
         self.assertEqual(self.client.call("py", "echo", 1), 1)
         worker.signal(19)  # SIGSTOP: the connection stays up
-        eventually(lambda: self.workers_of("py") == 0, timeout=15, what="the silent worker is lost")
+        eventually(lambda: self.workers_of("py") == 0, what="the silent worker is lost")
         worker.signal(18)
         self.await_service("py")  # it hears WHO, or reconnects, and registers anew
         stats = self.client.call("py", "stats")
@@ -177,13 +182,19 @@ class Interop(MeshTest):
 
     def test_broker_that_restarts_is_told_again(self):
         worker = self.worker()
-        self.broker.kill()
-        self.broker = self.mesh.start("broker")
-        self.client.socket.close(0)
-        self.client = Client(self.mesh.front)
-        self.await_service("py")
-        self.assertTrue(worker.alive())
-        self.assertGreaterEqual(self.client.call("py", "stats")["whos"], 1)  # libzmq reconnected: only WHO told it
+        stats = {"whos": 0}
+        for _ in range(5):  # where the broker was away for so long that the worker gave it up, it proves nothing
+            losses = stats.get("losses", 0)
+            self.broker.kill()
+            self.broker = self.mesh.start("broker")
+            self.client.socket.close(0)
+            self.client = Client(self.mesh.front)
+            self.await_service("py")
+            self.assertTrue(worker.alive())
+            stats = self.client.call("py", "stats")
+            if stats["losses"] == losses:
+                break
+        self.assertGreaterEqual(stats["whos"], 1)  # libzmq reconnected: only WHO told it
 
     def test_broker_that_leaves_says_so(self):
         self.client.call("weft.broker", "stats")
@@ -196,7 +207,7 @@ class Interop(MeshTest):
         id = self.client.submit("weft.broker", "watch", None, 60000)
 
         def event():
-            message = self.client.receive(id, 15 * PATIENCE)
+            message = self.client.receive(id, 30 * PATIENCE)
             self.assertIsNotNone(message, "no event in time")
             self.assertEqual(message[1], PARTIAL)
             return message[6]
@@ -244,7 +255,7 @@ class Interop(MeshTest):
         self.answer(socket, got, "part", PARTIAL, uint32(7))
         self.answer(socket, got, "done", REPLY, uint32(7))
         self.answer(socket, got, "late")  # its id means nothing any more
-        part, reply = self.client.receive(id, 5 * PATIENCE), self.client.receive(id, 5 * PATIENCE)
+        part, reply = self.client.receive(id, 30 * PATIENCE), self.client.receive(id, 30 * PATIENCE)
         self.assertEqual((part[1], part[2], part[6]), (PARTIAL, id, "part"))
         self.assertEqual((reply[1], reply[2], reply[6]), (REPLY, id, "done"))
         counters = self.client.call("weft.broker", "stats")["counters"]
@@ -253,21 +264,22 @@ class Interop(MeshTest):
 
     def test_load_of_a_reply_becomes_the_time_in_the_queue(self):
         socket, _ = self.register("raw", capacity=1)
-        first = self.client.submit("raw", "m")
-        second = self.client.submit("raw", "m")
+        first = self.client.submit("raw", "m", timeout_ms=20000)
+        second = self.client.submit("raw", "m", timeout_ms=20000)
         got = self.handed(socket)
-        waited = time.monotonic() + 0.05
+        eventually(lambda: self.service("raw")["queued"] == 1, what="the second waits")
+        waited = time.monotonic() + 0.5
         while time.monotonic() < waited:
             self.client.turn(0.01)
         self.answer(socket, got, load=uint32(1))
         got = self.handed(socket)
-        self.assertLess(got[5], 5000)
+        self.assertLessEqual(got[5], 19500)
         self.answer(socket, got, load=uint32(1))
-        self.assertLess(self.client.receive(first, 5 * PATIENCE)[4], 50000)
-        self.assertGreaterEqual(self.client.receive(second, 5 * PATIENCE)[4], 50000)
+        self.assertLess(self.client.receive(first, 20 * PATIENCE)[4], 500000)
+        self.assertGreaterEqual(self.client.receive(second, 20 * PATIENCE)[4], 500000)
         third = self.client.submit("raw", "m")
         self.answer(socket, self.handed(socket), load=b"\x05")  # too narrow to be patched: 0 is not known
-        self.assertEqual(self.client.receive(third, 5 * PATIENCE)[4], 0)
+        self.assertEqual(self.client.receive(third, 30 * PATIENCE)[4], 0)
 
     def test_capacity_bounds_what_is_handed_out_and_0_takes_the_service_out(self):
         socket, _ = self.register("raw", capacity=2)
@@ -278,9 +290,9 @@ class Interop(MeshTest):
         for message in held:
             self.answer(socket, message)
         for id in calls[:2]:
-            self.assertEqual(self.client.receive(id, 5 * PATIENCE)[3], OK)
+            self.assertEqual(self.client.receive(id, 30 * PATIENCE)[3], OK)
         for id in calls[2:]:  # nobody is left to take them, after the grace
-            reply = self.client.receive(id, 10 * PATIENCE)
+            reply = self.client.receive(id, 30 * PATIENCE)
             self.assertEqual((reply[3], reply[6]["executed"]), (UNAVAILABLE, "no"))
 
     def test_id_that_is_in_flight_already_is_dropped(self):
@@ -288,13 +300,14 @@ class Interop(MeshTest):
         id = self.client.submit("raw", "m", 1)
         self.client.socket.send(encode(REQUEST, id, "raw", "m", uint32(5000), 1, {}, msgpack.packb(2)))
         self.answer(socket, self.handed(socket), "one")
-        self.assertEqual(self.client.receive(id, 5 * PATIENCE)[6], "one")
+        self.assertEqual(self.client.receive(id, 30 * PATIENCE)[6], "one")
         counters = self.client.call("weft.broker", "stats")["counters"]
         self.assertEqual(sum(value for name, value in counters.items() if "duplicate" in name), 1, counters)
 
     def test_priorities_go_first(self):
         socket, _ = self.register("raw", capacity=1)
         ids = {self.client.submit("raw", "m", n, 20000, priority=n): n for n in (1, 3, 2, 0)}
+        eventually(lambda: self.service("raw")["queued"] == 3, what="all are there")
         order = []
         for _ in ids:
             got = self.handed(socket)
@@ -322,7 +335,7 @@ class Interop(MeshTest):
         reply = self.reply_to(socket, encode(DRAIN, drain))
         self.assertEqual(reply[1:4], [REPLY, drain, OK])
         self.answer(socket, got, "done")
-        self.assertEqual(self.client.receive(id, 5 * PATIENCE)[6], "done")
+        self.assertEqual(self.client.receive(id, 30 * PATIENCE)[6], "done")
         _, refused = self.register("raw", socket=socket)
         self.assertEqual(refused[3], 9)  # FAILED_PRECONDITION
 
@@ -347,7 +360,7 @@ class Interop(MeshTest):
         self.assertTrue(caught.exception.details["errors"][0]["pointer"].endswith("/ms"))
         id = self.client.submit("echo", "delay", {"ms": 60000}, 70000)
         self.client.cancel(id)
-        self.assertEqual(self.client.receive(id, 10 * PATIENCE)[3], CANCELLED)
+        self.assertEqual(self.client.receive(id, 30 * PATIENCE)[3], CANCELLED)
 
     def test_echo_answers_a_body_that_is_no_value(self):
         self.mesh.start("echo")
@@ -450,7 +463,7 @@ class Interop(MeshTest):
                 forged = generation.to_bytes(4, "big") + slot.to_bytes(4, "big")
                 forger.send(encode(REPLY, forged, b"\0", uint32(0), b"\x80", msgpack.packb("forged")))
         forger.send(encode(REPLY, id, b"\0", uint32(0), b"\x80", msgpack.packb("forged")))
-        self.assertEqual(self.client.receive(id, 15 * PATIENCE)[6], {"waited": 1000})
+        self.assertEqual(self.client.receive(id, 30 * PATIENCE)[6], {"waited": 1000})
 
     def test_epoch_is_the_same_for_all_and_new_after_a_restart(self):
         epochs = {self.reply_to_ping(self.raw())[3] for _ in range(2)}

@@ -66,7 +66,8 @@ class Worker:
         self.socket.setsockopt(zmq.MAXMSGSIZE, 2 * 1024 * 1024)
         self.socket.connect(self.endpoint)
         self.running.clear()  # their broker is gone: nobody waits for them
-        self.heard, self.ping_due = time.monotonic(), 0.0
+        self.heard = self.turned = time.monotonic()
+        self.ping_due = 0.0
         self._register()
 
     def _register(self):
@@ -131,6 +132,9 @@ class Worker:
         self._connect()
         while not (self.drained and not self.running):
             now = time.monotonic()
+            if now - self.turned > SILENCE_S / 2 and self.heard > 0:
+                self.heard = now  # this process was stopped: that is no silence
+            self.turned = now
             if now - self.heard > SILENCE_S:
                 if self.stopping:
                     break  # lost while draining: nobody waits for anything here
