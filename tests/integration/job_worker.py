@@ -119,14 +119,26 @@ def mute(body, request):
         yield None
 
 
+class Worker(plain.Worker):
+    """Says when the broker has accepted it: by the file EVENTS_FILE.PID."""
+
+    def _take(self, frame):
+        super()._take(frame)
+        if self.registered and not self.told:
+            self.told = True
+            pathlib.Path("%s.%d" % (sys.argv[3], os.getpid())).touch()
+
+    told = False
+
+
 METHODS = {f.__name__: f for f in (ok, fail, wait, gate, stubborn, die, steps, big, mute)}
 
 if __name__ == "__main__":
     descriptor = json.loads(sys.argv[2])
     EVENTS = os.open(sys.argv[3], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    worker = plain.Worker(sys.argv[1], descriptor["name"],
-                          {one["name"]: METHODS[one.get("does", one["name"])] for one in descriptor["methods"]},
-                          capacity=int(sys.argv[4]) if len(sys.argv) > 4 else 8)
+    worker = Worker(sys.argv[1], descriptor["name"],
+                    {one["name"]: METHODS[one.get("does", one["name"])] for one in descriptor["methods"]},
+                    capacity=int(sys.argv[4]) if len(sys.argv) > 4 else 8)
     worker.descriptor.update(descriptor)
     signal.signal(signal.SIGTERM, lambda *_: setattr(worker, "stopping", True))
     worker.run()

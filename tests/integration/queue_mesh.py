@@ -10,6 +10,9 @@ from mesh import PATIENCE, ROOT, Database, MeshTest, eventually
 sys.path.insert(0, str(ROOT / "tests/interop"))
 import client as plain  # noqa: E402
 
+UNAVAILABLE = 14
+LONG = {"WEFT_JOBS_LEASE_MS": "30000"}  # where no replica dies: one that is stopped for a few seconds is not dead
+
 ALL = ("ok", "fail", "wait", "gate", "stubborn", "die", "steps", "big", "mute")
 
 
@@ -45,25 +48,33 @@ class QueueTest(MeshTest):
         """A job_worker with these methods: names, or maps as in a descriptor; all, where none is given."""
         rows = [{"name": one} if isinstance(one, str) else one for one in methods or ALL]
         descriptor = {"name": service, "version": "1.0.0", "methods": rows}
-        count = self.mesh.service(service).get("workers", 0)
         process = self.mesh.spawn("worker", [sys.executable, "-B", ROOT / "tests/integration/job_worker.py",
                                              back or self.mesh.back, json.dumps(descriptor), self.events_path, capacity])
         process.expected = "may die"
-        eventually(lambda: self.mesh.service(service).get("workers", 0) > count, what="the worker is registered")
+        registered = pathlib.Path("%s.%d" % (self.events_path, process.pid))
+        eventually(registered.exists, what="the worker is registered")
         if known:
             self.known(service, methods[0] if methods and isinstance(methods[0], str) else rows[0]["name"])
         return process
 
     def known(self, service, method):
-        """Waits until weft-jobs has heard of a service: then its jobs are taken."""
+        """Waits until every replica of weft-jobs has heard of a service and method: then its jobs are taken."""
+        behind = ("SELECT (SELECT count(*) FROM weft_job_replica r WHERE lease_until > now() AND r.serial < q.serial) FROM "
+                  "weft_job_queue q JOIN weft_job_method m ON m.queue = q.id WHERE q.service = '%s' AND m.name = '%s'"
+                  % (service, method))
+
         def listed():
-            queues = self.jobs("queues")["queues"]
-            return any(queue["service"] == service and queue["workers"] > 0 for queue in queues)
+            try:
+                queues = self.jobs("queues")["queues"]
+            except plain.WeftError:
+                return False
+            return any(queue["service"] == service and queue["workers"] > 0 for queue in queues) and \
+                self.database.sql(behind) == [(0,)]
         eventually(listed, what="weft-jobs knows %s.%s" % (service, method))
 
     # ---- the service ----
 
-    def jobs(self, method, /, within_ms=10000, front=None, **body):
+    def jobs(self, method, /, within_ms=30000, front=None, **body):
         """Calls a method of `jobs`; a WeftError is what it says."""
         asking = plain.Client(front or self.mesh.front)
         try:
@@ -73,6 +84,17 @@ class QueueTest(MeshTest):
 
     def enqueue(self, method, /, input=None, service="work", **more):
         return self.jobs("enqueue", service=service, method=method, input=input, **more)
+
+    def taken(self, method, /, input=None, key="taken", **more):
+        """Enqueues while a replica may not have noticed yet that its database or its lease was gone: asks again under its key
+        until it is taken."""
+        def ask():
+            try:
+                return self.enqueue(method, input, idempotency={"scope": self.id(), "key": key}, **more)
+            except plain.WeftError as error:
+                self.assertEqual(error.status, UNAVAILABLE, error)
+                return None
+        return eventually(ask, what="the job is taken")
 
     def enqueue_many(self, jobs, timeout_s=60.0):
         """Enqueues many at once: maps of the fields of `enqueue`.  Gives the answered jobs, in order."""
@@ -93,7 +115,7 @@ class QueueTest(MeshTest):
     def get(self, job, **more):
         return self.jobs("get", id=job["id"] if isinstance(job, dict) else job, **more)
 
-    def done(self, job, timeout=20.0):
+    def done(self, job, timeout=60.0):
         """Waits until a job has ended, and gives it."""
         end = time.monotonic() + timeout * PATIENCE
         while True:
@@ -129,7 +151,7 @@ class QueueTest(MeshTest):
         id = job["id"] if isinstance(job, dict) else job
         return [event for event in self.events(what) if event["job"] == id]
 
-    def started(self, job, times=1, timeout=15.0):
+    def started(self, job, times=1, timeout=60.0):
         """Waits for the Nth attempt to begin, and gives its event."""
         return eventually(lambda: len(self.of(job, "start")) >= times and self.of(job, "start")[times - 1],
                           timeout, "attempt %d of job %s begins" % (times, job["id"]))

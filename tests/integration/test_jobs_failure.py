@@ -12,12 +12,14 @@ import time
 import unittest
 
 from mesh import PATIENCE, ROOT, eventually, free_port
-from queue_mesh import QueueTest
+from queue_mesh import LONG, QueueTest
 
 NOT_FOUND, UNAVAILABLE = 5, 14
 
 
 class Handlers(QueueTest):
+    ENV = LONG
+
     def test_killed_its_job_runs_on_another(self):
         self.worker()
         job = self.enqueue("gate", {"path": self.path("g")})
@@ -44,6 +46,7 @@ class Handlers(QueueTest):
 
     def test_jobs_that_wait_for_a_handler_use_up_no_attempt(self):
         self.worker("ok").kill()
+        eventually(lambda: self.mesh.service("work").get("workers", 0) == 0, what="the broker knows")
         jobs = self.enqueue_many({"method": "ok", "input": n, "max_attempts": 1} for n in range(20))
         time.sleep(3)  # long enough for what is tried in the meantime to fail
         self.worker("ok")
@@ -56,7 +59,7 @@ class Handlers(QueueTest):
         first = self.process_of(self.started(job))
         self.worker()
         first.signal(signal.SIGSTOP)
-        second = self.started(job, times=2, timeout=20)
+        second = self.started(job, times=2)
         self.assertNotEqual(second["pid"], first.pid)
         self.open("g")
         done = self.ends(job, "succeeded")
@@ -99,6 +102,16 @@ class Replicas(QueueTest):
         rows = self.database.sql("SELECT owner FROM weft_job WHERE id = %s" % job["id"])
         return rows[0][0] if rows else None
 
+    def joined_again(self, number):
+        """Waits until the first replica knows that it lost its lease, the one of that number, and has another."""
+        eventually(lambda: self.count("number = %d" % number, "weft_job_replica") == 0, what="the lease was lost")
+        eventually(lambda: self.count("lease_until > now()", "weft_job_replica") == len(self.replicas) and
+                   self.replicas[0].ready(), what="it has joined again")
+
+    def number(self):
+        """Of the first replica, while it is the only one."""
+        return self.database.sql("SELECT number FROM weft_job_replica")[0][0]
+
     def taken_over(self, how):
         """A job that runs when its replica goes; gives the job and the start of its second attempt."""
         self.worker()
@@ -109,7 +122,7 @@ class Replicas(QueueTest):
         self.replicas[0].signal(how)
         if how == signal.SIGKILL:
             self.replicas[0].wait()
-        again = self.started(job, times=2, timeout=20)
+        again = self.started(job, times=2)
         self.assertNotEqual(self.owner(job), owner)
         self.assertGreater(again["fence"], self.of(job, "start")[0]["fence"])
         return job, again
@@ -117,19 +130,20 @@ class Replicas(QueueTest):
     def test_killed_its_jobs_run_under_another(self):
         job, again = self.taken_over(signal.SIGKILL)
         self.assertEqual(again["attempt"], 1)  # the death of a replica is not the job's fault
+        eventually(lambda: self.of(job, "cancelled"), what="the first attempt was cancelled")
         self.open("g")
         self.ends(job, "succeeded")
-        eventually(lambda: self.of(job, "cancelled"), what="the first attempt was cancelled")
         self.consistent()
 
     def test_stopped_and_awake_again_does_no_harm(self):
+        number = self.number()
         job, _ = self.taken_over(signal.SIGSTOP)
         self.replicas[0].signal(signal.SIGCONT)
         self.open("g")
         done = self.ends(job, "succeeded")
-        eventually(self.replicas[0].ready, 15, "it has joined again")
+        self.joined_again(number)
         jobs = self.enqueue_many({"method": "ok", "input": n} for n in range(200))
-        eventually(lambda: self.states() == {"succeeded": 201}, 30, "all end")
+        eventually(lambda: self.states() == {"succeeded": 201}, 60, "all end")
         self.assertEqual(self.get(job), done)
         for one in jobs:
             self.assertEqual(len(self.of(one, "start")), 1)
@@ -142,11 +156,11 @@ class Replicas(QueueTest):
         jobs = self.enqueue_many({"method": "ok", "input": n} for n in range(300))
         self.replicas[0].signal(signal.SIGSTOP)
         try:
-            eventually(lambda: self.states() == {"succeeded": 300}, 40, "all end")
+            eventually(lambda: self.states() == {"succeeded": 300}, 60, "all end")
         finally:
             self.replicas[0].signal(signal.SIGCONT)
-        eventually(self.replicas[0].ready, 15, "it has joined again")
-        self.ends(self.enqueue("ok", 1), "succeeded")
+        eventually(self.replicas[0].ready, what="it has joined again")
+        self.ends(self.taken("ok", 1), "succeeded")
         self.assertEqual({job["id"] for job in jobs} - {event["job"] for event in self.events("end")}, set())
         self.consistent()
 
@@ -156,7 +170,7 @@ class Replicas(QueueTest):
         eventually(lambda: self.mesh.service("jobs").get("workers") == 2, what="two replicas")
         jobs = self.enqueue_many({"method": "wait", "input": {"ms": 50}, "max_attempts": 1} for _ in range(100))
         self.assertEqual(self.replicas[0].stop(), 0)
-        eventually(lambda: self.states() == {"succeeded": 100}, 30, "all end")
+        eventually(lambda: self.states() == {"succeeded": 100}, 60, "all end")
         for job in jobs:
             self.assertEqual(len(self.of(job, "start")), 1)
         self.consistent()
@@ -167,13 +181,14 @@ class Replicas(QueueTest):
         later = self.enqueue("ok", 1, delay_ms=1000)
         self.replicas[0].kill()
         self.replica()
-        eventually(lambda: self.states() == {"succeeded": 101}, 40, "all end")
+        eventually(lambda: self.states() == {"succeeded": 101}, 60, "all end")
         self.assertEqual({job["id"] for job in jobs + [later]} - {event["job"] for event in self.events("end")}, set())
         self.consistent()
 
 
 class TenReplicas(QueueTest):
     REPLICAS = 10
+    ENV = LONG
 
     def test_each_job_once(self):
         self.worker("ok", "wait", capacity=32)
@@ -206,6 +221,7 @@ class Clocks(QueueTest):
     """Replicas whose clocks are an hour apart: only the database's decides."""
 
     REPLICAS = 0
+    ENV = LONG
 
     def test_that_differ_change_nothing(self):
         for offset in ("-3600s", "+3600s"):
@@ -238,7 +254,8 @@ class Brokers(QueueTest):
         self.broker.kill()
         self.open("g")
         self.broker = self.mesh.start("broker")
-        eventually(lambda: self.states() == {"succeeded": 21}, 40, "all end")
+        eventually(lambda: self.states() == {"succeeded": 21}, 60, "all end")
+        eventually(lambda: self.mesh.service("jobs").get("workers") == 1, what="the replica is registered again")
         for job in [held] + jobs:
             self.assertIn(self.get(job)["attempt"], (1, 2))
         self.consistent()
@@ -268,7 +285,7 @@ class TwoBrokers(QueueTest):
         eventually(lambda: {event["pid"] for event in self.events("start")} > {other.pid}, what="both workers have some")
         self.brokers[0].kill()
         self.open("g")
-        eventually(lambda: self.states() == {"succeeded": 16}, 40, "all end")
+        eventually(lambda: self.states() == {"succeeded": 16}, 60, "all end")
         for job in jobs:
             self.assertEqual(self.get(job)["attempt"], 1)  # the loss of a broker is not the job's fault
         self.consistent()
@@ -290,7 +307,7 @@ class Postgres(QueueTest):
             self.assertEqual(error.executed, "no")
         finally:
             self.database.start()
-        eventually(self.replicas[0].ready, 15, "it is back")
+        eventually(self.replicas[0].ready, what="it is back")
         self.ends(self.enqueue("ok", 4), "succeeded")
         self.assertEqual(self.count("true", "weft_job"), 0)
         self.consistent()
@@ -336,16 +353,17 @@ class Postgres(QueueTest):
         self.database.stop()
         late = self.mesh.start("jobs", ready=False, WEFT_DATABASE_URL=self.url)
         self.database.start()
-        late.wait_ready(30)
+        late.wait_ready()
+        eventually(self.replicas[0].ready, what="the other one is back")
         self.worker()
-        self.ends(self.enqueue("ok", 1), "succeeded")
+        self.ends(self.taken("ok", 1), "succeeded")
 
 
 class Pooler(QueueTest):
     """Through PgBouncer in transaction mode, with fewer server connections than there are clients."""
 
     OWN = True
-    ENV = {"WEFT_PG_PREPARE": "no"}
+    ENV = {"WEFT_PG_PREPARE": "no", "WEFT_JOBS_LEASE_MS": "10000"}
     REPLICAS = 2
 
     def replica(self, **env):
@@ -381,10 +399,12 @@ class Pooler(QueueTest):
         self.worker(capacity=32)
         jobs = self.enqueue_many({"method": "ok", "input": n} for n in range(300))
         self.enqueue_many({"method": "ok", "input": n, "delay_ms": 300} for n in range(50))
-        failing = self.enqueue("fail", {"status": UNAVAILABLE, "times": 1}, unique_key="k")
-        self.assertEqual(self.enqueue("ok", 1, unique_key="k")["id"], failing["id"])
-        eventually(lambda: self.states() == {"succeeded": 351}, 60, "all end")
-        self.assertEqual(len(self.events("start")), 352)
+        self.enqueue("fail", {"status": UNAVAILABLE, "times": 1})
+        held = self.enqueue("gate", {"path": self.path("g")}, unique_key="k")
+        self.assertEqual(self.enqueue("ok", 1, unique_key="k")["id"], held["id"])
+        self.open("g")
+        eventually(lambda: self.states() == {"succeeded": 352}, 60, "all end")
+        self.assertEqual(len(self.events("start")), 353)
         self.assertEqual(len(self.jobs("list", state="succeeded", limit=100)["jobs"]), 100)
         self.assertEqual(len({job["id"] for job in jobs}), 300)
         self.consistent()
