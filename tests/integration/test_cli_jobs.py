@@ -6,13 +6,15 @@ import subprocess
 import unittest
 
 from mesh import PATIENCE, program
-from queue_mesh import QueueTest
+from queue_mesh import LONG, QueueTest
 
 INVALID_ARGUMENT, UNAVAILABLE = 3, 14
 
 
 class CommandLine(QueueTest):
     """One mesh for a few tests each: they do not meet each other's jobs but through `list`."""
+
+    ENV = LONG
 
     def weft(self, *arguments, code=0, **more):
         done = self.mesh.weft(*arguments, **more)
@@ -35,13 +37,13 @@ class CommandLine(QueueTest):
         self.assertEqual((job["service"], job["method"], job["done"]), ("work", "ok", False))
         self.ends(job, "succeeded")
         # with --wait the result alone, as weft call shows it
-        done = self.weft("call", "--async", "--wait", "10", "work.ok", '{"a":1}')
+        done = self.weft("call", "--async", "--wait", "60", "work.ok", '{"a":1}')
         self.assertEqual(done.stdout, '{"a":1}\n')
-        failed = self.weft("call", "--async", "--wait", "10", "work.fail", '{"status":3,"message":"bad"}', code=3)
+        failed = self.weft("call", "--async", "--wait", "60", "work.fail", '{"status":3,"message":"bad"}', code=3)
         self.assertIn("INVALID_ARGUMENT: bad", failed.stderr)
         self.assertEqual(failed.stdout, "")
         slow = self.call("gate", {"path": self.path("g")}, "--wait", "1", code=6)
-        self.assertEqual(slow["state"], "running")
+        self.assertIn(slow["state"], ("queued", "running"))
         self.open("g")
         self.ends(slow, "succeeded")
 
