@@ -66,6 +66,12 @@ def silent(body, request):
         yield None
 
 
+def gate(body, request):
+    """Waits until the file `path` exists."""
+    while not os.path.exists(body["path"]):
+        yield None
+
+
 def flood(body, request):
     for n in range(body.get("count", 1000)):
         yield {"n": n, "pad": "x" * body.get("pad", 10000)}
@@ -130,7 +136,7 @@ def who(body, request):
 
 if __name__ == "__main__":
     descriptor = json.loads(sys.argv[2])
-    methods = {f.__name__: f for f in (created, strange, empty, garbage, intkeys, nan, binary, exhausted, silent, flood,
+    methods = {f.__name__: f for f in (created, strange, empty, garbage, intkeys, nan, binary, exhausted, silent, gate, flood,
                                        events, oddities, enqueue, get, who, plain.echo, plain.info, plain.fail, plain.count, plain.wait, plain.die)}
     names = [method["name"] for method in descriptor.get("methods", [])]
     worker = Worker(sys.argv[1], descriptor["name"], {name: methods.get(name, who) for name in names},

@@ -168,6 +168,7 @@ class Mesh:
         self.back = "tcp://127.0.0.1:%d" % free_port()
         self.http_port = free_port()
         self.processes = []
+        self.drain_ms = 5000  # of processes to be started
         self.closed = False
         atexit.register(self._bury)
 
@@ -180,7 +181,7 @@ class Mesh:
     # ---- processes ----
 
     def spawn(self, name, command, env=None, ops=None):
-        base = {"WEFT_LOG": "info", "WEFT_LOG_FORMAT": "json", "WEFT_DRAIN_MS": "5000"}
+        base = {"WEFT_LOG": "info", "WEFT_LOG_FORMAT": "json", "WEFT_DRAIN_MS": str(self.drain_ms)}
         base.update(env or {})
         log = self.folder / ("%02d-%s.log" % (len(self.processes), name))
         process = Process(name, [str(part) for part in command], base, log, ops)
@@ -328,6 +329,7 @@ class MeshTest(unittest.TestCase):
 
     PROGRAMS = ("broker", "gateway")  # started first
     SHARED = False
+    DRAIN_MS = 5000
 
     @classmethod
     def setUpClass(cls):
@@ -342,6 +344,7 @@ class MeshTest(unittest.TestCase):
     def begin(self):
         """Runs on the class where SHARED."""
         self.mesh = Mesh()
+        self.mesh.drain_ms = self.DRAIN_MS
         for name in self.PROGRAMS:
             setattr(self, name, self.mesh.start(name))
 
