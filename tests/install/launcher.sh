@@ -35,8 +35,8 @@ fail() {
 step() { echo "--- $*"; }
 
 in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-free_port() { # sets `port`
-    port=$((20000 + RANDOM % 10000))
+free_port() { # sets `port`; those from 15000 on are the other tests', which run at the same time
+    port=$((12000 + RANDOM % 3000))
     while in_use "$port"; do port=$((port + 1)); done
 }
 
@@ -155,7 +155,12 @@ async() { # PATH JSON: sets `job`
 }
 expect 0 "weft is up" ./weft up -d
 async /v1/call/echo/delay '{"ms":2000}' && ran=$job
-until ./weft jobs get "$ran" | grep -q '^state  *running$'; do sleep 0.05; done
+until state=$(./weft jobs get "$ran") && grep -q '^state  *running$' <<<"$state"; do
+    if grep -q '^state  *succeeded$' <<<"$state"; then # too late to see it run: another one
+        async /v1/call/echo/delay '{"ms":2000}' && ran=$job
+    fi
+    sleep 0.05
+done
 expect 0 "paused" ./weft jobs pause notes --reason "about to be killed"
 async /v1/notes/exports '{}' && waited=$job
 expect 0 "state  *queued" ./weft jobs get "$waited"
@@ -165,9 +170,9 @@ kill_and_wait "${all[@]}"
 expect 3 "broker .*down" ./weft status
 expect 0 "weft is up" ./weft up -d "${ports[@]}"
 expect 0 '"kept"' curl -sSf "$note"
-expect 0 "state  *succeeded" ./weft jobs get "$ran" --wait 30
+expect 0 "state  *succeeded" ./weft jobs get "$ran" --wait 60
 expect 0 "paused  *no" ./weft jobs resume notes
-expect 0 "state  *succeeded" ./weft jobs get "$waited" --wait 30
+expect 0 "state  *succeeded" ./weft jobs get "$waited" --wait 60
 expect 0 '"notes":[1-9]' curl -sSf "http://127.0.0.1:$http/v1/jobs/$waited"
 
 step "a pid file of a process that is not ours"
@@ -193,9 +198,18 @@ expect 0 "weft is down" ./weft down
 expect 3 "broker .*down" ./weft status
 
 step "down while up is at work: the supervisor is told, not left behind"
-./weft up -d "${ports[@]}" >"$work/begun" 2>&1 &
-pid=$!
-until grep -q starting .weft/run/state; do kill -0 "$pid" || fail "up ended: $(cat -- "$work/begun")"; done
+for ((try = 1; ; try++)); do
+    ./weft up -d "${ports[@]}" >"$work/begun" 2>&1 &
+    pid=$!
+    until grep -q starting .weft/run/state; do
+        kill -0 "$pid" 2>/dev/null || break
+    done
+    ! kill -0 "$pid" 2>/dev/null || break
+    # It was up before we looked, or is not up at all.
+    wait "$pid" || fail "up ended: $(cat -- "$work/begun")"
+    ((try < 10)) || fail "up is never seen at work"
+    expect 0 "weft is down$" ./weft down
+done
 expect 0 "weft is down$" ./weft down
 wait "$pid" || true # it may have been up before, or not
 expect 3 "postgresql .*down" ./weft status
