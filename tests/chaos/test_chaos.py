@@ -264,14 +264,14 @@ class Chaos:
         self.slots = self.brokers + self.handlers + self.replicas
         for one in self.slots:
             one.process.wait_ready(30.0)
-        eventually(self._served, 30.0, "weft-jobs knows the service")
+        eventually(self._served, 60.0, "weft-jobs knows the service")
 
     def _served(self):
         for front in self.fronts:
             asking = plain.Client(front)
             try:
                 queues = asking.call("jobs", "queues", {})["queues"]
-            except plain.WeftError:
+            except (plain.WeftError, plain.Lost):
                 return False
             finally:
                 asking.close()
