@@ -14,7 +14,7 @@
 
 #include "broker/loop.h"
 
-enum { PATIENCE_MS = 10000 };
+enum { PATIENCE_MS = 60000 };
 
 typedef struct {
     sockets_t sockets;

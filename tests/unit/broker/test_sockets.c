@@ -12,7 +12,7 @@
 
 #include "broker/sockets.h"
 
-enum { PATIENCE_MS = 5000 };
+enum { PATIENCE_MS = 60000 };
 
 typedef struct {
     sockets_t sockets;

@@ -126,7 +126,7 @@ s_setup(void **state)
 {
     parent_t *self = calloc(1, sizeof *self);
     assert_non_null(self);
-    int timeout_ms = 15000, none = 0;
+    int timeout_ms = 60000, none = 0;
     self->context = zmq_ctx_new();
     self->socket = zmq_socket(self->context, ZMQ_ROUTER);
     zmq_setsockopt(self->socket, ZMQ_RCVTIMEO, &timeout_ms, sizeof timeout_ms);

@@ -83,7 +83,7 @@ static void
 test_the_deadline_cancels_on_the_server(void **state)
 {
     (void) state;
-    s_begin(100);
+    s_begin(1000);
     PGresult *rows = NULL;
     const char *backend = pg_context_backend(s_context);
     assert_int_equal(pg_exec(s_context->pg, "SELECT pg_sleep(60)", NULL, 0, false, &rows), PG_ERROR);

@@ -122,7 +122,7 @@ s_receive(broker_t *self)
 {
     for (;;) {
         const char *why = NULL;
-        assert_true(zmq_msg_recv(&self->peer, self->socket, 0) >= 0); /* times out after 10 s */
+        assert_true(zmq_msg_recv(&self->peer, self->socket, 0) >= 0); /* times out after 60 s */
         assert_true(zmq_msg_recv(&self->frame, self->socket, 0) >= 0);
         if (weft_wire_decode(zmq_msg_data(&self->frame), zmq_msg_size(&self->frame), &self->message, &why) !=
             WEFT_OK)
@@ -184,7 +184,7 @@ s_setup_with(void **state, uint32_t capacity)
     fixture_init(&self->fixture, &s_service);
     self->context = zmq_ctx_new();
     self->socket = zmq_socket(self->context, ZMQ_ROUTER);
-    int timeout_ms = 10000, none = 0, mandatory = 1;
+    int timeout_ms = 60000, none = 0, mandatory = 1;
     zmq_setsockopt(self->socket, ZMQ_RCVTIMEO, &timeout_ms, sizeof timeout_ms);
     zmq_setsockopt(self->socket, ZMQ_SNDTIMEO, &timeout_ms, sizeof timeout_ms);
     zmq_setsockopt(self->socket, ZMQ_LINGER, &none, sizeof none);
@@ -252,7 +252,7 @@ static void
 s_await_event(broker_t *self)
 {
     struct pollfd wait = { .fd = self->event_fd, .events = POLLIN };
-    assert_int_equal(poll(&wait, 1, 10000), 1);
+    assert_int_equal(poll(&wait, 1, 60000), 1);
 }
 
 /* ---- tests ---- */
@@ -266,7 +266,7 @@ test_a_request_is_answered_under_its_id(void **state)
     for (uint64_t id = 100; id < 120; id++) {
         char input[32];
         s_request(self, id, "echo", weft_format(input, sizeof input, "{\"n\":%llu}", (unsigned long long) id),
-                  5000);
+                  60000);
         const weft_message_t *reply = s_expect(self, WEFT_REPLY, id);
         assert_int_equal(reply->status, WEFT_OK);
         assert_string_equal(fixture_json(reply->body, &text), input);
@@ -281,7 +281,7 @@ test_requests_that_come_together_are_all_answered(void **state)
     broker_t *self = *state;
     bool seen[200] = { false };
     for (uint64_t id = 0; id < 200; id++)
-        s_request(self, 1000 + id, "echo", "{}", 5000);
+        s_request(self, 1000 + id, "echo", "{}", 60000);
     for (int i = 0; i < 200; i++) {
         const weft_message_t *reply = s_expect(self, WEFT_REPLY, 0);
         assert_in_range(reply->id, 1000, 1199);
@@ -296,7 +296,7 @@ test_a_registration_is_repeated_when_asked_for(void **state)
     broker_t *self = *state;
     s_send(self, &(weft_message_t){ .kind = WEFT_WHO, .id = 5, .epoch = ++self->epoch });
     s_accept(self);
-    s_request(self, 9, "echo", NULL, 5000);
+    s_request(self, 9, "echo", NULL, 60000);
     (void) s_expect(self, WEFT_REPLY, 9);
 }
 

@@ -51,7 +51,7 @@ store_turn(store_t *store, int timeout_ms)
 void
 store_wait_up(store_t *store)
 {
-    int64_t until_ms = weft_mono_ms() + 30000;
+    int64_t until_ms = weft_mono_ms() + 60000;
     while (!store_up(store)) {
         assert_true(weft_mono_ms() < until_ms);
         store_turn(store, 1000);
@@ -72,7 +72,7 @@ void
 store_run(store_t *store, batch_t *batch)
 {
     batch_t *sent = batch, *done = NULL;
-    int64_t until_ms = weft_mono_ms() + 30000;
+    int64_t until_ms = weft_mono_ms() + 60000;
     while (!store_idle(store, batch->lane)) {
         assert_true(weft_mono_ms() < until_ms);
         store_turn(store, 1000);

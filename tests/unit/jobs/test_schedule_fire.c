@@ -131,7 +131,12 @@ test_the_wait_ends_with_the_next_time(void **state)
     test_t test;
     s_init(&test);
     s_schedule("soon", "@every 1h", "once", "now() + interval '150 milliseconds'", NULL);
-    assert_in_range(schedule_fire_run(test.fire, test.db), 1, 150);
+    int64_t wait_ms = schedule_fire_run(test.fire, test.db);
+    for (int tries = 0; wait_ms > 150 && tries < 100; tries++) { /* so late that it was due */
+        pg_fixture_sql("UPDATE weft_job_schedule SET next_at = now() + interval '150 milliseconds'");
+        wait_ms = schedule_fire_run(test.fire, test.db);
+    }
+    assert_in_range(wait_ms, 1, 150);
     s_fini(&test);
 }
 

@@ -27,7 +27,7 @@ test_an_idle_connection_comes_back(void **state)
         store_t *store = store_open(prepare);
         assert_true(store_insert(store, true) > 0);
         s_kill_all();
-        int64_t until_ms = weft_mono_ms() + 10000;
+        int64_t until_ms = weft_mono_ms() + 60000;
         while (store_up(store)) { /* it is told, and says so */
             assert_true(weft_mono_ms() < until_ms);
             store_turn(store, 100);
@@ -51,7 +51,7 @@ test_a_batch_on_a_killed_connection_is_lost(void **state)
     store_add(batch, true);
     store_send(store, &sent);
     assert_false(store_idle(store, LANE_INSERT));
-    int64_t until_ms = weft_mono_ms() + 20000;
+    int64_t until_ms = weft_mono_ms() + 60000;
     while (!s_waits()) {
         assert_true(weft_mono_ms() < until_ms);
         store_turn(store, 1);

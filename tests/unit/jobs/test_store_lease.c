@@ -9,7 +9,7 @@ s_run(store_t *store, batch_kind_t kind, int32_t number)
     batch_t *batch = batch_new(kind, LANE_LEASE, number);
     assert_non_null(batch);
     batch->lease.number = number;
-    batch->lease.lease_ms = 5000;
+    batch->lease.lease_ms = 60000;
     batch->lease.instance = "abc";
     store_run(store, batch);
     assert_int_equal(batch->end, BATCH_OK);
@@ -45,7 +45,7 @@ test_a_lease_is_kept_and_left(void **state)
     assert_int_equal(batch->lease.cancel_count, 0);
     batch_destroy(&batch);
     assert_string_equal(sql_value("SELECT instance FROM weft_job_replica WHERE number = %d"
-                                  " AND lease_until BETWEEN now() AND now() + interval '5 s'",
+                                  " AND lease_until BETWEEN now() AND now() + interval '60 s'",
                                   second),
                         "abc");
     batch = s_run(store, BATCH_LEAVE, second);
@@ -124,7 +124,7 @@ test_reap_takes_from_the_dead_and_from_nobody_else(void **state)
     assert_true(batch->moved_since_us > weft_wall_us() - 60000000); /* run_at is now */
     batch_destroy(&batch);
     uint32_t moved = 0;
-    for (int64_t until_ms = weft_mono_ms() + 10000; moved < 3;) { /* at once, or when it looks again */
+    for (int64_t until_ms = weft_mono_ms() + 60000; moved < 3;) { /* at once, or when it looks again */
         assert_true(weft_mono_ms() < until_ms);
         batch = s_run(store, BATCH_REAP, OWNER);
         moved += batch->moved;
@@ -187,7 +187,7 @@ test_what_a_stale_owner_says_changes_nothing(void **state)
     assert_int_equal(claim->job_count, 1);
     batch_destroy(&claim);
     uint32_t moved = 0;
-    for (int64_t until_ms = weft_mono_ms() + 10000; moved < 2;) {
+    for (int64_t until_ms = weft_mono_ms() + 60000; moved < 2;) {
         assert_true(weft_mono_ms() < until_ms);
         batch = s_run(store, BATCH_REAP, OWNER);
         moved += batch->moved;

@@ -272,7 +272,7 @@ test_a_delivery_as_it_arrives(void **state)
 {
     (void) state;
     test_t test;
-    s_init(&test, "http,loopback", 5000);
+    s_init(&test, "http,loopback", 30000);
     webhook_result_t result = s_deliver(&test, "127.0.0.1", "/200");
     assert_int_equal(result.status, 200);
     assert_string_equal(result.error, "");
@@ -300,7 +300,7 @@ test_statuses_and_retry_after(void **state)
 {
     (void) state;
     test_t test;
-    s_init(&test, "http,loopback", 5000);
+    s_init(&test, "http,loopback", 30000);
     static const int statuses[] = { 204, 302, 307, 404, 410, 429, 500, 503 };
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
         char path[16];
@@ -319,7 +319,7 @@ test_addresses_that_are_not_allowed_are_not_connected_to(void **state)
 {
     (void) state;
     test_t test;
-    s_init(&test, "http,private", 5000);
+    s_init(&test, "http,private", 30000);
     static const char *const hosts[] = { "127.0.0.1", "inside.example", "2130706433", "0.0.0.0",
                                          "[::ffff:127.0.0.1]" };
     for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
@@ -340,7 +340,7 @@ test_a_name_that_changes_its_mind(void **state)
     (void) state;
     test_t test;
     struct addrinfo *looked = NULL;
-    s_init(&test, "http", 5000);
+    s_init(&test, "http", 30000);
     atomic_store(&s_rebind_asked, 0);
     assert_int_equal(getaddrinfo("rebind.example", "80", NULL, &looked), 0);
     assert_true(address_allowed(&test.policy, looked->ai_addr));
@@ -376,7 +376,7 @@ test_http_only_where_it_is_allowed(void **state)
 {
     (void) state;
     test_t test;
-    s_init(&test, "loopback", 5000);
+    s_init(&test, "loopback", 30000);
     webhook_result_t result = s_deliver(&test, "127.0.0.1", "/200");
     assert_int_equal(result.status, 0);
     assert_true(*result.error);
@@ -422,7 +422,7 @@ test_a_resolver_that_hangs_blocks_nobody(void **state)
     (void) state;
     test_t test;
     int hanging, other;
-    s_init(&test, "http,loopback", 1000);
+    s_init(&test, "http,loopback", 3000);
     s_hang = true;
     s_post(&test, "hang.example", "/200", &hanging);
     s_post(&test, "127.0.0.1", "/200", &other);
