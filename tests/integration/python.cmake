@@ -19,8 +19,8 @@ function(weft_python_test name)
     if(WEFT_SANITIZE)
         list(APPEND environment MESH_PATIENCE=4)
     endif()
-    if(NOT ARG_TIMEOUT)
-        set(ARG_TIMEOUT 300)
+    if(NOT ARG_TIMEOUT) # many times what it takes: only for what hangs
+        set(ARG_TIMEOUT 1200)
     endif()
     add_test(NAME ${name} COMMAND ${CMAKE_COMMAND} -E env ${environment}
         /usr/bin/python3 -B ${CMAKE_CURRENT_SOURCE_DIR}/${dir}/test_${base}.py -v)
