@@ -4,6 +4,7 @@
 #include <weft/log.h>
 
 #include "broker/ending.h"
+#include "broker/outliers.h"
 #include "broker/routing.h"
 
 void
@@ -120,6 +121,8 @@ s_reply(dispatcher_t *self, worker_t *worker, zmq_msg_t *frame, const weft_messa
         }
         return;
     }
+    if (final)
+        outliers_replied(self, request, message);
     weft_wire_set_id(zmq_msg_data(frame), request->client_key);
     weft_wire_set_load(zmq_msg_data(frame), zmq_msg_size(frame), request->wait_us);
     weft_status_t sent = core_send_client(self, request->client, request->framed, frame);
@@ -197,6 +200,7 @@ s_ready(dispatcher_t *self, peer_t from, worker_t *worker, const weft_message_t 
             weft_log(level, message->capacity > 0 ? "service registered" : "service withdrawn",
                      WEFT_STR("service", service->name), WEFT_UINT("worker", worker->number),
                      WEFT_UINT("capacity", message->capacity), WEFT_UINT("workers", service->workers));
+        outliers_registered(self, service, worker);
         routing_service_changed(self, service);
     }
 }

@@ -36,12 +36,22 @@ balancer_reserve(balancer_t *self, uint32_t count)
     return true;
 }
 
-/* Load by capacity, compared by cross multiplication: below 2^50, so nothing overflows. */
+/* What it holds, in HEALTH_ONEs, and for a penalty as much more for each and for the one that would come. */
+static uint64_t
+s_load(const offer_t *offer)
+{
+    uint64_t held = (uint64_t) offer->outstanding + offer->foreign;
+    return held * HEALTH_ONE + (held + 1) * offer->health.penalty;
+}
+
+/* Load by capacity, compared by cross multiplication: below 2^61, so nothing overflows. */
 static bool
 s_before(const offer_t *a, const offer_t *b)
 {
-    uint64_t left = ((uint64_t) a->outstanding + a->foreign) * b->capacity;
-    uint64_t right = ((uint64_t) b->outstanding + b->foreign) * a->capacity;
+    if (a->health.probe != b->health.probe)
+        return a->health.probe;
+    uint64_t left = s_load(a) * b->capacity;
+    uint64_t right = s_load(b) * a->capacity;
     return left != right ? left < right : a->used < b->used;
 }
 

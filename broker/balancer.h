@@ -2,7 +2,9 @@
  *
  * An indexed binary heap of the offers that have credit.  First is the least loaded relative to its capacity
  * (outstanding here plus what the worker reported to hold for others), among equals the least recently used:
- * weighted least connections.  The key of one offer changes per request, so both ends cost O(log n).
+ * weighted least connections.  Who has a penalty (health.h) seems to hold more, also while it holds nothing:
+ * idle, it comes behind others that are busy, as in the shortest expected delay.  A probe goes first.
+ * The key of one offer changes per request, so both ends cost O(log n).
  * Not thread-safe. */
 #ifndef WEFT_BROKER_BALANCER_H
 #define WEFT_BROKER_BALANCER_H
@@ -46,6 +48,7 @@ offer_t *balancer_best(const balancer_t *self, balancer_accept_t accept, void *c
 
 /* The first with credit in the order of rendezvous hashing (Thaler and Ravishankar 1998): the same affinity
  * finds the same worker at every broker while that has credit, and a worker that leaves moves only its own.
+ * Who is ejected has no credit; who is slow or on its way back is as good as any: a cache is there.
  * O(n). `accept` may be NULL. */
 offer_t *balancer_rendezvous(const balancer_t *self, uint64_t affinity, balancer_accept_t accept,
                              void *context);

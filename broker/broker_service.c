@@ -28,11 +28,16 @@ s_end_list(weft_buf_t *out, size_t at, uint32_t count)
         out->data[at + (size_t) i] = (char) (count >> (24 - 8 * i));
 }
 
+static const char *const STATES[] = { [HEALTH_WELL] = "well",
+                                      [HEALTH_EJECTED] = "ejected",
+                                      [HEALTH_PROBATION] = "probation",
+                                      [HEALTH_RAMP] = "ramp" };
+
 static void
 s_pack_service(msgpack_packer *packer, const service_t *service)
 {
     const weft_descriptor_t *descriptor = service->current->descriptor;
-    (void) msgpack_pack_map(packer, 12);
+    (void) msgpack_pack_map(packer, 14);
     pack_text(packer, "name", service->span);
     pack_text(packer, "version", descriptor->version);
     pack_uint(packer, "workers", service->workers);
@@ -43,6 +48,8 @@ s_pack_service(msgpack_packer *packer, const service_t *service)
     pack_uint(packer, "requests", service->requests);
     pack_uint(packer, "failures", service->failures);
     pack_uint(packer, "retries", service->retries);
+    pack_uint(packer, "ejected", service->health.out);
+    pack_uint(packer, "slow", service->health.slow);
     pack_bool(packer, "conflict", service->conflict);
     pack_key(packer, "methods");
     (void) msgpack_pack_array(packer, descriptor->method_count);
@@ -87,12 +94,18 @@ s_pack_worker(const dispatcher_t *self, msgpack_packer *packer, const worker_t *
     LIST_EACH(link, next, &worker->offers)
     {
         const offer_t *offer = LIST_ITEM(link, offer_t, worker_link);
-        (void) msgpack_pack_map(packer, 4);
+        const health_t *health = &offer->health;
+        (void) msgpack_pack_map(packer, 8);
         pack_text(packer, "name", offer->service->span);
         pack_text(packer, "version",
                   offer->variant ? offer->variant->descriptor->version : (weft_span_t){ 0 });
         pack_uint(packer, "capacity", offer->capacity);
         pack_uint(packer, "outstanding", offer->outstanding);
+        pack_text(packer, "state", weft_span(STATES[health->state]));
+        /* Its times beside the median of the service's workers, and how much more it seems to hold. */
+        pack_uint(packer, "time_percent", health_factor(health, &offer->service->health) * 100 / HEALTH_ONE);
+        pack_uint(packer, "weight_percent", (HEALTH_ONE + health->penalty) * 100 / HEALTH_ONE);
+        pack_uint(packer, "failing_percent", (uint64_t) health->failing.mean * 100 / HEALTH_POINT);
     }
 }
 

@@ -1,7 +1,7 @@
 /* check - the invariants of a dispatcher, for tests */
 #include <stdlib.h>
 
-#include "broker/core.h"
+#include "broker/outliers.h"
 
 static void
 s_check_client(const dispatcher_t *self, const client_t *client, uint32_t *found)
@@ -90,6 +90,22 @@ s_check_request(const dispatcher_t *self, const request_t *request)
         abort();
 }
 
+/* Nobody is left without a worker because of an ejection. */
+static void
+s_check_outliers(const dispatcher_t *self, const service_t *service)
+{
+    if (service->health.out > outliers_most(&self->config, service->workers))
+        abort();
+    LIST_EACH(link, next, &service->offers)
+    {
+        const offer_t *offer = LIST_ITEM(link, offer_t, service_link);
+        if (health_out(&offer->health) && outliers_kin(offer) == 0)
+            abort();
+        if (offer->health.state == HEALTH_EJECTED && !list_linked(&service->health_link))
+            abort(); /* nobody would take it back */
+    }
+}
+
 void
 dispatcher_check(const dispatcher_t *self)
 {
@@ -133,6 +149,10 @@ dispatcher_check(const dispatcher_t *self)
         watchers != self->watcher_count || watchers != counts[REQUEST_WATCHING] ||
         counts[REQUEST_QUEUED] != self->registry.backlog.total_count || !list_empty(&self->pump) ||
         !list_empty(&self->peers.gone_clients) || !list_empty(&self->peers.gone_workers))
+        abort();
+    LIST_EACH(link, next, &self->registry.order)
+    s_check_outliers(self, LIST_ITEM(link, service_t, order_link));
+    if (!list_empty(&self->stirred) && self->health_deadline.place == 0)
         abort();
     deadlines_check(&self->deadlines);
     registry_check(&self->registry);

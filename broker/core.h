@@ -1,8 +1,9 @@
 /* core - the inside of the dispatcher, for the files that make it up and for nobody else
  *
  * dispatcher.c takes frames and the time; front.c does what clients say, back.c what workers say; routing.c
- * hands requests out, ending.c ends them, copies.c keeps their frames; loss.c cleans up behind lost peers;
- * broker_service.c and watch.c are weft.broker; check.c holds the invariants. */
+ * hands requests out, outliers.c says who gets less of them, ending.c ends them, copies.c keeps their frames;
+ * loss.c cleans up behind lost peers; broker_service.c and watch.c are weft.broker; check.c holds the
+ * invariants. */
 #ifndef WEFT_BROKER_CORE_H
 #define WEFT_BROKER_CORE_H
 
@@ -54,7 +55,9 @@ struct dispatcher {
     peers_t peers;
     registry_t registry;
     answers_t answers;
-    list_t pump; /* services with waiting requests that perhaps can be handed out */
+    list_t pump;    /* services with waiting requests that perhaps can be handed out */
+    list_t stirred; /* services whose workers are to be looked at by outliers.c */
+    deadline_t health_deadline;
     list_t watchers;
     uint32_t watcher_count;
     deadline_t watch_deadline;

@@ -45,6 +45,17 @@
     X(ANSWERED_MALFORMED, "answered_malformed", "", "Malformed messages answered INVALID_ARGUMENT")          \
     X(AWAY, "away", "", "Times that the broker did not run for so long that peers seemed silent")            \
     X(LOGS_SPARED, "logs_spared", "", "Events not logged because there were too many within a second")       \
+    X(EJECTED_STREAK, "ejections", "cause=\"streak\"", "Workers that get nothing of a service for a while")  \
+    X(EJECTED_RATIO, "ejections", "cause=\"ratio\"", "Workers that get nothing of a service for a while")    \
+    X(EJECTED_PROBATION, "ejections", "cause=\"probation\"",                                                 \
+      "Workers that get nothing of a service for a while")                                                   \
+    X(EJECTIONS_SPARED, "ejections_spared", "", "Workers that fail and stay, since too many are out")        \
+    X(RETURNS_PROVEN, "returns", "cause=\"probation\"", "Workers that get work again")                       \
+    X(RETURNS_NEEDED, "returns", "cause=\"needed\"", "Workers that get work again")                          \
+    X(PROBES, "probes", "", "Trials of workers that are slow or on probation")                               \
+    X(SLOWED, "slow", "change=\"begin\"", "Times that a worker was found slower than others, and no longer") \
+    X(SLOW_ENDED, "slow", "change=\"end\"",                                                                  \
+      "Times that a worker was found slower than others, and no longer")                                     \
     X(WATCH_EVENTS, "watch_events", "", "Events sent to watchers of the registry")
 
 #define COUNTERS_SYMBOL(symbol, name, labels, help) COUNT_##symbol,

@@ -10,6 +10,7 @@
 #include "broker/ending.h"
 #include "broker/front.h"
 #include "broker/loss.h"
+#include "broker/outliers.h"
 #include "broker/routing.h"
 #include "broker/watch.h"
 
@@ -30,6 +31,12 @@ const dispatcher_config_t DISPATCHER_DEFAULTS = {
     .grace_ms = 1000,
     .forget_ms = 10000,
     .age_step_ms = 1000,
+    .eject_failures = 5,
+    .eject_failing_percent = 50,
+    .eject_ms = 5000,
+    .eject_max_percent = 34,
+    .slow_max = 16,
+    .ramp_ms = 5000,
 };
 
 #define COUNTERS_ROW(symbol, name, labels, help) { name, labels, help, 0 },
@@ -41,7 +48,7 @@ dispatcher_new(const dispatcher_config_t *config, dispatcher_send_t send, void *
     dispatcher_t *self = calloc(1, sizeof *self);
     if (self == NULL)
         return NULL;
-    assert(config->epoch != 0);
+    assert(config->epoch != 0 && config->slow_max <= HEALTH_SLOW_MAX);
     self->config = *config;
     self->send = send;
     self->context = context;
@@ -54,10 +61,12 @@ dispatcher_new(const dispatcher_config_t *config, dispatcher_send_t send, void *
                                                  .age_step_us = (int64_t) config->age_step_ms * 1000 };
     answers_init(&self->answers);
     list_init(&self->pump);
+    list_init(&self->stirred);
+    self->health_deadline.kind = DUE_HEALTH;
     list_init(&self->watchers);
     self->watch_deadline.kind = DUE_WATCH;
     uint32_t deadlines = config->in_flight_max + config->clients_max + config->workers_max +
-                         config->services_max + 1;
+                         config->services_max + 2;
     if (!slab_init(&self->slab, config->in_flight_max, config->seed) ||
         !deadlines_reserve(&self->deadlines, deadlines))
         dispatcher_destroy(&self);
@@ -252,6 +261,9 @@ s_due(dispatcher_t *self, deadline_t *deadline)
     case DUE_WATCH:
         watch_due(self);
         break;
+    case DUE_HEALTH:
+        outliers_due(self);
+        break;
     default:
         assert(false && "a deadline of no kind");
     }
@@ -432,7 +444,8 @@ dispatcher_each_service(const dispatcher_t *self,
         const service_t *service = LIST_ITEM(link, service_t, order_link);
         dispatcher_service_t seen = { service->name,          service->workers,  service->outstanding,
                                       service->backlog.count, service->capacity, service->requests,
-                                      service->failures,      service->retries };
+                                      service->failures,      service->retries,  service->health.out,
+                                      service->health.slow };
         visit(context, &seen);
     }
 }

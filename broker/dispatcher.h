@@ -41,6 +41,13 @@ typedef struct {
     uint32_t grace_ms;    /* 1,000: wait for a worker of a known service */
     uint32_t forget_ms;   /* 10,000 */
     uint32_t age_step_ms; /* 1,000: a waiting request gains one priority level per this time */
+    /* outliers.h: workers that do worse than others of their service.  0: not done. */
+    uint32_t eject_failures;        /* 5 in a row take a worker out; 0: none is ever ejected */
+    uint32_t eject_failing_percent; /* 50: so does failing this often, at least twice as often as others */
+    uint32_t eject_ms;              /* 5,000, each time twice as long, up to 16 times */
+    uint32_t eject_max_percent; /* 34: of a service's workers; at least one may be out, one always stays */
+    uint32_t slow_max;          /* 16: a slow worker seems to hold up to so many times what it does; to 64 */
+    uint32_t ramp_ms;           /* 5,000: until a worker that joined or came back is as good as others */
 } dispatcher_config_t;
 extern const dispatcher_config_t DISPATCHER_DEFAULTS;
 
@@ -91,6 +98,7 @@ typedef struct {
     uint32_t workers, outstanding, queued;
     uint64_t capacity;
     uint64_t requests, failures, retries; /* counters */
+    uint32_t ejected, slow;               /* workers that get nothing, but for trials; that get less */
 } dispatcher_service_t;
 /* Visits all services that are known. */
 void dispatcher_each_service(const dispatcher_t *self,

@@ -7,6 +7,7 @@
 #include "broker/back.h"
 #include "broker/copies.h"
 #include "broker/front.h"
+#include "broker/outliers.h"
 #include "broker/routing.h"
 #include "broker/watch.h"
 
@@ -250,8 +251,10 @@ ending_expire(dispatcher_t *self, request_t *request)
         break;
     case REQUEST_SENT:
         core_count(self, COUNT_EXPIRED_SENT);
-        if (!request->cancelled)
+        if (!request->cancelled) {
+            outliers_overdue(self, request);
             ending_cancel(self, request);
+        }
         ending_fail(self, request, WEFT_DEADLINE_EXCEEDED, "the ttl ran out while a worker had the request");
         break;
     case REQUEST_ENDING:
@@ -260,6 +263,7 @@ ending_expire(dispatcher_t *self, request_t *request)
         break;
     case REQUEST_ABANDONED:
         core_count(self, COUNT_ABANDON_EXPIRED);
+        outliers_overdue(self, request);
         ending_credit(self, request);
         slab_free(&self->slab, request);
         break;

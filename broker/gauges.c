@@ -25,6 +25,8 @@ enum {
     SERVICE_CAPACITY,
     SERVICE_OUTSTANDING,
     SERVICE_QUEUED,
+    SERVICE_EJECTED,
+    SERVICE_SLOW,
     SERVICE_COUNT
 };
 
@@ -55,6 +57,10 @@ static const struct {
     [SERVICE_OUTSTANDING] = { WEFT_GAUGE, "weft_broker_service_outstanding",
                               "Requests at workers by service" },
     [SERVICE_QUEUED] = { WEFT_GAUGE, "weft_broker_service_queued", "Requests waiting by service" },
+    [SERVICE_EJECTED] = { WEFT_GAUGE, "weft_broker_service_ejected",
+                          "Workers that get nothing but trials, by service" },
+    [SERVICE_SLOW] = { WEFT_GAUGE, "weft_broker_service_slow",
+                       "Workers that get less since they are slower than others, by service" },
 };
 
 /* The series of one service.  They stay when the service is forgotten: it may come back. */
@@ -151,6 +157,8 @@ s_publish_service(void *context, const dispatcher_service_t *service)
     weft_metric_set(row->series[SERVICE_CAPACITY], (int64_t) service->capacity);
     weft_metric_set(row->series[SERVICE_OUTSTANDING], service->outstanding);
     weft_metric_set(row->series[SERVICE_QUEUED], service->queued);
+    weft_metric_set(row->series[SERVICE_EJECTED], service->ejected);
+    weft_metric_set(row->series[SERVICE_SLOW], service->slow);
     row->seen = true;
 }
 

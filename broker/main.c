@@ -13,6 +13,7 @@
 #include <weft/log.h>
 #include <weft/ops.h>
 
+#include "broker/health.h"
 #include "broker/loop.h"
 
 enum {
@@ -29,6 +30,7 @@ typedef struct {
     bool insecure;
     int64_t drain_ms, pipe_max, io_threads;
     int64_t in_flight_max, queue_max, queue_bytes, total_bytes, services_max, workers_max, clients_max;
+    int64_t eject_failures, eject_failing, eject_ms, eject_max, slow_max, ramp_ms;
 } settings_t;
 
 static void
@@ -60,6 +62,22 @@ s_load(settings_t *self, int argc, char **argv)
           1000000, NULL },
         { "WEFT_CLIENTS_MAX", WEFT_SETTING_INT, &self->clients_max, "10000", "clients connected at once", 1,
           1000000, NULL },
+        { "WEFT_EJECT_FAILURES", WEFT_SETTING_INT, &self->eject_failures, "5",
+          "failures in a row of a worker's own that keep work from it for a while, 0: it is never kept", 0,
+          1000000, NULL },
+        { "WEFT_EJECT_FAILING_PERCENT", WEFT_SETTING_INT, &self->eject_failing, "50",
+          "share of failures that does the same, 0: only those in a row", 0, 100, NULL },
+        { "WEFT_EJECT_MS", WEFT_SETTING_INT, &self->eject_ms, "5000",
+          "milliseconds for which, doubled each time up to 16 times as long", 1, 3600000, NULL },
+        { "WEFT_EJECT_MAX_PERCENT", WEFT_SETTING_INT, &self->eject_max, "34",
+          "share of a service's workers that may be without work so; one may be, one never is; 0: none", 0,
+          100, NULL },
+        { "WEFT_SLOW_MAX", WEFT_SETTING_INT, &self->slow_max, "16",
+          "most that the load of a slow worker is multiplied by, 0: slowness does not count", 0,
+          HEALTH_SLOW_MAX, NULL },
+        { "WEFT_RAMP_MS", WEFT_SETTING_INT, &self->ramp_ms, "5000",
+          "milliseconds until a worker that joined others or came back gets as much as they, 0: at once", 0,
+          3600000, NULL },
         { "WEFT_PIPE_MAX", WEFT_SETTING_INT, &self->pipe_max, "4096",
           "messages waiting for one peer to read them", 16, 1000000, NULL },
         { "WEFT_IO_THREADS", WEFT_SETTING_INT, &self->io_threads, "1",
@@ -158,6 +176,12 @@ s_new_dispatcher(const settings_t *settings, sockets_t *sockets)
     config.services_max = (uint32_t) settings->services_max;
     config.workers_max = (uint32_t) settings->workers_max;
     config.clients_max = (uint32_t) settings->clients_max;
+    config.eject_failures = (uint32_t) settings->eject_failures;
+    config.eject_failing_percent = (uint32_t) settings->eject_failing;
+    config.eject_ms = (uint32_t) settings->eject_ms;
+    config.eject_max_percent = (uint32_t) settings->eject_max;
+    config.slow_max = (uint32_t) settings->slow_max;
+    config.ramp_ms = (uint32_t) settings->ramp_ms;
     return dispatcher_new(&config, sockets_send, sockets);
 }
 

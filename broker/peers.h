@@ -12,7 +12,7 @@
 #include "runtime/list.h"
 
 /* What a deadline is in. */
-enum { DUE_REQUEST, DUE_CLIENT, DUE_WORKER, DUE_SERVICE, DUE_WATCH };
+enum { DUE_REQUEST, DUE_CLIENT, DUE_WORKER, DUE_SERVICE, DUE_WATCH, DUE_HEALTH };
 
 struct client {
     uint32_t number;

@@ -46,6 +46,8 @@ registry_forget(registry_t *self, service_t *service)
     list_remove(&service->order_link);
     if (list_linked(&service->pump_link))
         list_remove(&service->pump_link);
+    if (list_linked(&service->health_link))
+        list_remove(&service->health_link);
     LIST_EACH(link, next, &service->variants)
     s_free_variant(self, LIST_ITEM(link, variant_t, service_link));
     backlog_fini(&service->backlog);
@@ -240,6 +242,8 @@ registry_withdraw(registry_t *self, offer_t *offer)
         offer->variant = NULL;
         service->capacity -= offer->capacity;
         service->workers--;
+        service->health.out -= health_out(&offer->health);
+        offer->health = (health_t){ 0 };
         offer->capacity = 0;
         service->minor = false;
         balancer_remove(&service->balancer, offer);
@@ -296,6 +300,7 @@ registry_ready(registry_t *self, worker_t *worker, weft_span_t bytes, uint32_t c
         service->capacity -= offer->capacity;
     } else {
         service->workers++;
+        offer->health.fresh = true;
     }
     offer->variant = variant;
     offer->capacity = capacity;
@@ -340,6 +345,7 @@ s_check_service(const registry_t *self, const service_t *service)
     uint32_t workers = 0;
     uint32_t outstanding = 0;
     uint32_t in_heap = 0;
+    uint32_t out = 0;
     uint64_t capacity = 0;
     uint32_t refs = 0;
     LIST_EACH(link, next, &service->offers)
@@ -351,11 +357,13 @@ s_check_service(const registry_t *self, const service_t *service)
         if (offer->service != service || held != offer->outstanding ||
             (offer->variant == NULL) != (offer->capacity == 0) ||
             (offer->variant == NULL && offer->outstanding == 0 && !offer->worker->gone) ||
+            (offer->variant == NULL && health_out(&offer->health)) ||
             (offer->place != 0) != offer_has_credit(offer))
             abort();
         offers++;
         workers += offer->variant != NULL;
         in_heap += offer->place != 0;
+        out += health_out(&offer->health);
         capacity += offer->capacity;
         outstanding += offer->outstanding;
     }
@@ -368,8 +376,8 @@ s_check_service(const registry_t *self, const service_t *service)
     }
     if (offers != service->offer_count || workers != service->workers || capacity != service->capacity ||
         outstanding != service->outstanding || refs != workers || in_heap != service->balancer.count ||
-        table_find(&self->services, service->key) != service || service->current == NULL ||
-        (service->empty_at != 0) != (workers == 0))
+        out != service->health.out || table_find(&self->services, service->key) != service ||
+        service->current == NULL || (service->empty_at != 0) != (workers == 0))
         abort();
     balancer_check(&service->balancer);
     backlog_check(&service->backlog);

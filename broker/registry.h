@@ -8,6 +8,7 @@
 
 #include "broker/backlog.h"
 #include "broker/balancer.h"
+#include "broker/health.h"
 #include "broker/methods.h"
 #include "broker/peers.h"
 #include "broker/variant.h"
@@ -25,6 +26,7 @@ struct offer {
     uint32_t foreign;     /* what the worker last reported to hold beyond `outstanding` */
     uint32_t place;       /* in the balancer's heap, from 1; 0: not in it */
     uint64_t used;        /* when it last got a request, as a sequence number */
+    health_t health;
     uint64_t instance_hash;
     char instance[INSTANCE_MAX + 1];
     list_t requests; /* SENT, ENDING or ABANDONED: each holds one credit */
@@ -52,9 +54,11 @@ struct service {
     int64_t empty_at; /* when its last worker left; 0: it has one */
     int64_t pace_us;  /* mean time between two that leave the queue, for retry_after_ms */
     int64_t paced_at;
-    uint64_t changed;       /* sequence number of its last change, for watchers */
-    list_link_t order_link; /* in registry->order */
-    list_link_t pump_link;  /* work waits that could perhaps be handed out */
+    uint64_t changed;        /* sequence number of its last change, for watchers */
+    list_link_t order_link;  /* in registry->order */
+    list_link_t pump_link;   /* work waits that could perhaps be handed out */
+    list_link_t health_link; /* in dispatcher->stirred */
+    health_service_t health;
     deadline_t deadline;
     /* For metrics. */
     uint64_t requests;
@@ -77,8 +81,8 @@ typedef struct {
 static inline bool
 offer_has_credit(const offer_t *self)
 {
-    return self->capacity > self->outstanding && !self->worker->full && !self->worker->draining &&
-           !self->worker->gone;
+    return health_capacity(&self->health, self->capacity) > self->outstanding && !self->worker->full &&
+           !self->worker->draining && !self->worker->gone;
 }
 
 /* Does the offer's worker have that method? */

@@ -11,6 +11,7 @@
 #include "broker/back.h"
 #include "broker/copies.h"
 #include "broker/ending.h"
+#include "broker/outliers.h"
 #include "broker/watch.h"
 
 enum {
@@ -82,6 +83,7 @@ s_attach(dispatcher_t *self, request_t *request, offer_t *offer)
     offer->outstanding++;
     offer->used = ++self->used;
     offer->worker->held++;
+    outliers_handed(self, request, offer);
     service->outstanding++;
     list_add(&offer->requests, &request->holder_link);
     balancer_update(&service->balancer, offer);
@@ -224,6 +226,7 @@ routing_start(dispatcher_t *self, request_t *request, zmq_msg_t *frame, const we
 {
     request->method_at = (uint16_t) (message->method.data - (const char *) zmq_msg_data(frame));
     request->method_size = (uint8_t) message->method.size;
+    request->method_place = health_method(message->method);
     s_start(self, request, frame);
 }
 
@@ -302,6 +305,7 @@ routing_service_changed(dispatcher_t *self, service_t *service)
         service->empty_at = 0;
         deadlines_clear(&self->deadlines, &service->deadline);
     }
+    outliers_settle(self, service);
     if (service->backlog.count > 0) {
         backlog_each(&service->backlog, s_revise, self);
         routing_pump_later(self, service);

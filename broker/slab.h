@@ -41,18 +41,20 @@ typedef struct request {
     uint8_t priority;
     uint8_t level; /* of the backlog: priority less what aging gained */
     uint8_t method_size;
-    uint16_t method_at;  /* where the method's name stands in the frame */
-    bool framed : 1;     /* the client is a REQ socket */
-    bool idempotent : 1; /* as the worker that holds it declares the method */
-    bool retried : 1;    /* its second worker: no third */
-    bool handed : 1;     /* a worker had it: "executed" is "maybe" from here on */
-    bool streamed : 1;   /* a PARTIAL went to the client: a retry would repeat it */
-    bool cancelled : 1;  /* the client sent CANCEL, or nobody waits */
-    bool cancel_due : 1; /* the worker has not been told: its pipe was full */
+    uint16_t method_at;   /* where the method's name stands in the frame */
+    uint8_t method_place; /* the method, for health.h */
+    bool framed : 1;      /* the client is a REQ socket */
+    bool idempotent : 1;  /* as the worker that holds it declares the method */
+    bool retried : 1;     /* its second worker: no third */
+    bool handed : 1;      /* a worker had it: "executed" is "maybe" from here on */
+    bool streamed : 1;    /* a PARTIAL went to the client: a retry would repeat it */
+    bool cancelled : 1;   /* the client sent CANCEL, or nobody waits */
+    bool cancel_due : 1;  /* the worker has not been told: its pipe was full */
     bool has_frame : 1;
 
     uint64_t client_key;    /* the id that the client chose */
     uint32_t client_number; /* in the hash of keys */
+    uint32_t handed_us;     /* SENT: when; the low bits of a time, so after 71 minutes it is wrong */
     client_t *client;       /* NULL: answered, or gone */
     service_t *service;     /* NULL: WATCHING, or ended before one was found */
     offer_t *offer;         /* not NULL: holds one of its credits */

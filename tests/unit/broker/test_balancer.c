@@ -107,6 +107,67 @@ test_without_credit_out_of_the_heap(void **state)
     balancer_fini(&f.balancer);
 }
 
+/* As if all that it holds were four times as much, and the request that would come as well. */
+static void
+test_a_penalty_counts_as_load(void **state)
+{
+    (void) state;
+    fixture_t f;
+    s_setup(&f, 0);
+    f.offers[2].capacity = f.offers[3].capacity = 20;
+    f.offers[2].health.penalty = HEALTH_ONE * 3;
+    balancer_update(&f.balancer, &f.offers[2]);
+    balancer_update(&f.balancer, &f.offers[3]);
+    for (int i = 0; i < 3; i++) { /* idle, and still behind one that holds two */
+        assert_ptr_equal(balancer_first(&f.balancer), &f.offers[3]);
+        s_take(&f, &f.offers[3]);
+    }
+    assert_ptr_equal(balancer_first(&f.balancer), &f.offers[2]);
+    for (int i = 0; i < 20; i++)
+        s_take(&f, balancer_first(&f.balancer));
+    assert_in_range(f.offers[2].outstanding, 4, 5);
+    balancer_fini(&f.balancer);
+}
+
+static void
+test_a_probe_goes_first(void **state)
+{
+    (void) state;
+    fixture_t f;
+    s_setup(&f, 10);
+    f.offers[5].health.penalty = HEALTH_ONE * 15;
+    s_take(&f, &f.offers[5]);
+    f.offers[5].health.probe = true;
+    balancer_update(&f.balancer, &f.offers[5]);
+    balancer_check(&f.balancer);
+    assert_ptr_equal(balancer_first(&f.balancer), &f.offers[5]);
+    f.offers[5].health.probe = false;
+    s_take(&f, &f.offers[5]);
+    assert_ptr_not_equal(balancer_first(&f.balancer), &f.offers[5]);
+    balancer_fini(&f.balancer);
+}
+
+static void
+test_affinity_respects_who_is_out(void **state)
+{
+    (void) state;
+    fixture_t f;
+    s_setup(&f, 10);
+    offer_t *chosen = balancer_rendezvous(&f.balancer, hash_mix(7), NULL, NULL);
+    chosen->health.state = HEALTH_EJECTED;
+    balancer_update(&f.balancer, chosen);
+    assert_ptr_not_equal(balancer_rendezvous(&f.balancer, hash_mix(7), NULL, NULL), chosen);
+    chosen->health.state = HEALTH_PROBATION;
+    balancer_update(&f.balancer, chosen);
+    assert_ptr_equal(balancer_rendezvous(&f.balancer, hash_mix(7), NULL, NULL), chosen);
+    s_take(&f, chosen); /* one at a time */
+    assert_ptr_not_equal(balancer_rendezvous(&f.balancer, hash_mix(7), NULL, NULL), chosen);
+    chosen->health.state = HEALTH_RAMP;
+    balancer_update(&f.balancer, chosen);
+    assert_ptr_equal(balancer_rendezvous(&f.balancer, hash_mix(7), NULL, NULL), chosen);
+    balancer_fini(&f.balancer);
+}
+
 static bool
 s_not(void *context, const offer_t *offer)
 {
@@ -164,7 +225,7 @@ test_random_changes_keep_the_order(void **state)
     s_setup(&f, 5);
     for (int step = 0; step < 20000; step++) {
         offer_t *offer = &f.offers[weft_rng_below(&rng, COUNT)];
-        switch (weft_rng_below(&rng, 5)) {
+        switch (weft_rng_below(&rng, 8)) {
         case 0:
             if (offer->outstanding > 0)
                 offer->outstanding--;
@@ -178,6 +239,15 @@ test_random_changes_keep_the_order(void **state)
             break;
         case 3:
             offer->capacity = (uint32_t) weft_rng_below(&rng, 12);
+            break;
+        case 4:
+            offer->health.penalty = (uint32_t) weft_rng_below(&rng, 15 * HEALTH_ONE);
+            break;
+        case 5:
+            offer->health.probe = !offer->health.probe;
+            break;
+        case 6:
+            offer->health.state = (uint8_t) weft_rng_below(&rng, HEALTH_RAMP + 1);
             break;
         default:
             offer->worker->full = !offer->worker->full;
@@ -200,6 +270,9 @@ main(void)
         cmocka_unit_test(test_equals_take_turns),
         cmocka_unit_test(test_load_is_relative_to_capacity),
         cmocka_unit_test(test_without_credit_out_of_the_heap),
+        cmocka_unit_test(test_a_penalty_counts_as_load),
+        cmocka_unit_test(test_a_probe_goes_first),
+        cmocka_unit_test(test_affinity_respects_who_is_out),
         cmocka_unit_test(test_best_of_those_accepted),
         cmocka_unit_test(test_rendezvous_moves_only_those_of_the_one_that_left),
         cmocka_unit_test(test_random_changes_keep_the_order),

@@ -43,6 +43,8 @@ test_services_workers_and_stats(void **state)
     assert_int_equal(weft_mp_get_uint(service, "workers", 0), 2);
     assert_int_equal(weft_mp_get_uint(service, "capacity", 0), 6);
     assert_int_equal(weft_mp_get_uint(service, "outstanding", 0), 1);
+    assert_int_equal(weft_mp_get_uint(service, "ejected", 9), 0);
+    assert_int_equal(weft_mp_get_uint(service, "slow", 9), 0);
     weft_span_t method;
     assert_true(weft_mp_str(s_element(weft_mp_get(service, "methods"), 1), &method));
     assert_true(weft_span_equal(method, WEFT_SPAN("fail")));
@@ -50,7 +52,12 @@ test_services_workers_and_stats(void **state)
     body = s_ask(h, "workers");
     weft_span_t worker = s_element(weft_mp_get(body, "workers"), 1);
     assert_true(weft_span_equal(weft_mp_get_str(worker, "instance"), WEFT_SPAN("instance-2")));
-    assert_int_equal(weft_mp_get_uint(s_element(weft_mp_get(worker, "services"), 0), "capacity", 0), 2);
+    service = s_element(weft_mp_get(worker, "services"), 0);
+    assert_int_equal(weft_mp_get_uint(service, "capacity", 0), 2);
+    assert_true(weft_span_equal(weft_mp_get_str(service, "state"), WEFT_SPAN("well")));
+    assert_int_equal(weft_mp_get_uint(service, "time_percent", 0), 100);
+    assert_int_equal(weft_mp_get_uint(service, "weight_percent", 0), 100);
+    assert_int_equal(weft_mp_get_uint(service, "failing_percent", 9), 0);
 
     body = s_ask(h, "stats");
     assert_int_equal(weft_mp_get_uint(body, "workers", 0), 2);

@@ -40,6 +40,8 @@ test_counters_gauges_and_services_are_published(void **state)
     assert_true(s_shows("weft_broker_queue_seconds_count 1\n"));
     assert_true(s_shows("weft_broker_service_requests_total{service=\"echo\"} 1\n"));
     assert_true(s_shows("weft_broker_service_workers{service=\"echo\"} 1\n"));
+    assert_true(s_shows("weft_broker_service_ejected{service=\"echo\"} 0\n"));
+    assert_true(s_shows("weft_broker_service_slow{service=\"echo\"} 0\n"));
     assert_false(s_shows("service=\"second\""));
 
     /* Forgotten and back: gauges fall to 0 between, counters never fall. */
