@@ -114,6 +114,8 @@ s_final(sim_t *self, node_t *node, uint32_t number, call_t *call, const weft_rep
           maybe ? "" : " (not executed)", (int) why.size, why.data);
     SIM_REQUIRE(self, call->finals == 1, "call %u ends %u times", number, call->finals);
     call->said_no = !maybe;
+    self->load_failures += self->load_calls > 0 && reply->status != WEFT_OK &&
+                           reply->status != WEFT_CANCELLED;
     SIM_REQUIRE(self, maybe || call->begun == 0,
                 "call %u was begun, its caller is told that it was not: %.*s", number, (int) why.size,
                 why.data);
@@ -219,6 +221,33 @@ checks_quiet(sim_t *self)
             SIM_REQUIRE(self, dispatcher_idle(node->dispatcher), "broker %u is not idle", i);
             SIM_REQUIRE(self, dispatcher_queued(node->dispatcher) == 0, "broker %u has a queue", i);
         }
+    }
+}
+
+static void
+s_ejected(void *context, const dispatcher_service_t *service)
+{
+    const node_t *node = context;
+    if (service->ejected > 0)
+        sim_fail(node->sim, "broker %u still has %u workers of %s ejected", node->index, service->ejected,
+                 service->name);
+}
+
+/* By worker, not by service: one that is busy for one service may stand behind idle ones for another. */
+void
+checks_all_work(sim_t *self)
+{
+    if (self->load_calls == 0)
+        return;
+    for (uint32_t i = 0; i < self->node_count; i++) {
+        const node_t *node = &self->nodes[i];
+        uint32_t got = 0;
+        for (uint32_t k = 0; k < SERVICES; k++)
+            got += node->got[k];
+        SIM_REQUIRE(self, node->role != WORKER || !node->alive || got > 0,
+                    "worker %u got none of %u calls of each service after all are well", i, self->load_calls);
+        if (node->role == BROKER && node->alive && self->load_failures == 0)
+            dispatcher_each_service(node->dispatcher, s_ejected, &self->nodes[i]);
     }
 }
 

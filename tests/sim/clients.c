@@ -182,6 +182,13 @@ clients_probe(sim_t *self, node_t *node, uint32_t service, uint32_t method)
 }
 
 void
+clients_load(sim_t *self, node_t *node, uint32_t service)
+{
+    s_call(self, node, service, METHOD_GET, 20000, false);
+    clients_touch(self, node);
+}
+
+void
 clients_cancel(sim_t *self, uint32_t number)
 {
     const call_t *call = &self->calls[number];

@@ -101,6 +101,10 @@ s_event(sim_t *self, const event_t *event)
     case EVENT_PROBE:
         clients_probe(self, node, event->b % SERVICES, event->b / SERVICES);
         break;
+    case EVENT_LOAD:
+        if (node->alive)
+            clients_load(self, node, event->b);
+        break;
     case EVENT_CANCEL:
         clients_cancel(self, event->a);
         break;

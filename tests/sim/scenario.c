@@ -28,6 +28,10 @@ s_add_broker(sim_t *self)
     node->config.in_flight_max = 4096;
     node->config.clients_max = node->config.workers_max = 64;
     node->config.services_max = 16;
+    node->config.eject_failures = 1 + (uint32_t) sim_below(self, 6);
+    node->config.eject_ms = 200 + (uint32_t) sim_below(self, 1000); /* the longest ends while all is silent */
+    node->config.eject_max_percent = sim_one_in(self, 3) ? 100 : 34;
+    node->config.ramp_ms = 200 + (uint32_t) sim_below(self, 3000);
     if (self->gentle)
         return;
     node->config.in_flight_max = sim_one_in(self, 3) ? 8 + (uint32_t) sim_below(self, 40) : 1024;
@@ -61,7 +65,7 @@ s_draw_faults(sim_t *self)
         [FAULT_CUT] = SECOND / 2,     [FAULT_HOLE] = 2 * SECOND,        [FAULT_KILL_WORKER] = SECOND,
         [FAULT_KILL_CLIENT] = SECOND, [FAULT_KILL_BROKER] = 3 * SECOND, [FAULT_PAUSE] = SECOND,
         [FAULT_DEAF] = SECOND,        [FAULT_DRAIN_WORKER] = SECOND,    [FAULT_DRAIN_BROKER] = 3 * SECOND,
-        [FAULT_REOFFER] = SECOND / 2, [FAULT_FLOOD] = SECOND,
+        [FAULT_REOFFER] = SECOND / 2, [FAULT_FLOOD] = SECOND,           [FAULT_SICK] = SECOND,
     };
     for (int i = 0; i < FAULTS; i++) {
         if (self->gentle ? i != FAULT_DRAIN_WORKER && i != FAULT_DRAIN_BROKER : !sim_one_in(self, 3))
@@ -242,6 +246,15 @@ s_fault(sim_t *self, fault_t kind)
             clients_touch(self, node);
         }
         break;
+    case FAULT_SICK:
+        if ((node = s_pick(self, WORKER)) != NULL) {
+            node->sick_until = self->now + sim_below(self, 6 * SECOND);
+            node->sick_times = sim_one_in(self, 2) ? 2 + sim_below(self, 30) : 1;
+            node->sick_fails = sim_one_in(self, 2) ? 30 + (uint32_t) sim_below(self, 71) : 0;
+            TRACE(self, "worker %u is sick until %lld: %lld times as slow, fails %u of 100", node->index,
+                  (long long) node->sick_until, (long long) node->sick_times, node->sick_fails);
+        }
+        break;
     case FAULTS:
         break;
     }
@@ -320,6 +333,32 @@ s_probe(sim_t *self)
     }
 }
 
+/* So many calls of each service that every worker has to get some of them, at whatever broker they arrive:
+ * also one that is tried once in 64 requests. */
+static void
+s_load(sim_t *self)
+{
+    for (uint32_t i = 0; i < self->node_count; i++) {
+        node_t *node = &self->nodes[i];
+        memset(node->got, 0, sizeof node->got);
+        if (node->role != CLIENT || self->load_calls > 0)
+            continue;
+        self->load_calls = 60 + 80 * self->brokers;
+        for (uint32_t k = 0; k < self->load_calls * SERVICES; k++)
+            events_add(self, self->now + k * (SECOND / 75), EVENT_LOAD, i, k % SERVICES, 0);
+    }
+}
+
+/* A quarter of the seeds, where nothing is so small that calls are refused before they are looked at. */
+static bool
+s_wants_load(const sim_t *self)
+{
+    for (uint32_t i = 0; i < self->brokers; i++)
+        if (self->nodes[i].config.in_flight_max < 1000)
+            return false;
+    return self->seed % 4 == 0 && self->call_count + 1000 < CALLS_MAX;
+}
+
 static void
 s_leave(sim_t *self)
 {
@@ -357,6 +396,13 @@ scenario_phase(sim_t *self)
         break;
     case 3:
         checks_quiet(self);
+        if (s_wants_load(self))
+            s_load(self);
+        events_add(self, self->now + (self->load_calls > 0 ? 60 * SECOND : 0), EVENT_PHASE, 0, 0, 0);
+        break;
+    case 4:
+        checks_quiet(self);
+        checks_all_work(self);
         s_leave(self);
         events_add(self, self->now + 80 * SECOND, EVENT_PHASE, 0, 0, 0);
         break;

@@ -40,6 +40,7 @@ typedef enum {
     EVENT_CONNECT, /* node a tries broker b */
     EVENT_SUBMIT,  /* node a: clients and hostile peers act */
     EVENT_PROBE,   /* node a calls method b of all */
+    EVENT_LOAD,    /* node a calls service b */
     EVENT_CANCEL,  /* call a */
     EVENT_WORK,    /* node a, job b */
     EVENT_START,   /* node a begins a new life */
@@ -123,8 +124,12 @@ typedef struct {
     uint64_t job_sequence;
     uint32_t threads, running, capacity;
     bool offers[SERVICES];
-    int64_t service_time; /* mean, microseconds */
-    bool stubborn;        /* does not stop when cancelled */
+    int64_t service_time;   /* mean, microseconds */
+    bool stubborn;          /* does not stop when cancelled */
+    int64_t sick_until;     /* until then it is slow, or fails, or both */
+    int64_t sick_times;     /* its service time is multiplied by this, */
+    uint32_t sick_fails;    /* and so many of 100 requests fail by its fault */
+    uint32_t got[SERVICES]; /* requests since the phase of load began */
     uint32_t version;
     /* HOSTILE_WORKER: ids it holds */
     uint64_t held_ids[16];
@@ -163,6 +168,7 @@ typedef enum {
     FAULT_DRAIN_BROKER,
     FAULT_REOFFER,
     FAULT_FLOOD,
+    FAULT_SICK,
     FAULTS
 } fault_t;
 
@@ -192,6 +198,9 @@ struct sim {
     bool healing;           /* faults are over */
     bool stopped;           /* no new calls */
     uint32_t phase;
+    uint32_t load_calls;    /* of each service, in the phase of load */
+    uint32_t load_failures; /* of them, where nobody fails: there were too many, which looks like failing
+                               workers */
     int64_t chaos_ends;
     uint64_t stat_ok, stat_errors, stat_begun, stat_frames;
 };
@@ -286,6 +295,8 @@ void clients_leave(sim_t *self, node_t *node);
 void clients_submit(sim_t *self, node_t *node);
 /* A call that has to succeed. */
 void clients_probe(sim_t *self, node_t *node, uint32_t service, uint32_t method);
+/* One of many that show whether every worker gets some. */
+void clients_load(sim_t *self, node_t *node, uint32_t service);
 void clients_cancel(sim_t *self, uint32_t call);
 void clients_touch(sim_t *self, node_t *node);
 /* An encoded REQUEST. */
@@ -315,6 +326,8 @@ void checks_broker(sim_t *self, node_t *broker);
 void checks_credits(sim_t *self);
 /* Nothing is left of any call. */
 void checks_quiet(sim_t *self);
+/* Every worker got some of the load and nobody is ejected any more, whatever was thought of them before. */
+void checks_all_work(sim_t *self);
 /* Nothing is left at all. */
 void checks_empty(sim_t *self);
 

@@ -5,6 +5,10 @@
 
 #include "sim/sim.h"
 
+enum {
+    TAKES_MAX = 10000000
+}; /* microseconds: what was begun when all are healed ends before it is looked for */
+
 static void s_run_next(sim_t *self, node_t *node);
 
 static weft_status_t
@@ -46,6 +50,8 @@ s_on_request(void *context, worker_request_t *request)
     while (at < JOBS_MAX && node->jobs[at].state != JOB_FREE)
         at++;
     SIM_REQUIRE(self, at < JOBS_MAX, "worker %u holds too many requests", node->index);
+    for (uint32_t i = 0; i < SERVICES; i++)
+        node->got[i] += weft_span_equal(request->message.service, weft_span(SIM_SERVICES[i]));
     const bool stream = weft_span_equal(request->message.method, WEFT_SPAN("stream"));
     node->jobs[at] = (job_t){ .state = JOB_QUEUED,
                               .sequence = ++node->job_sequence,
@@ -86,6 +92,12 @@ s_answer(sim_t *self, node_t *node, job_t *job, weft_status_t status, bool maybe
     zmq_msg_close(&frame);
 }
 
+static bool
+s_sick(const sim_t *self, const node_t *node)
+{
+    return !self->healing && self->now < node->sick_until;
+}
+
 static void
 s_run(sim_t *self, node_t *node, uint32_t at)
 {
@@ -101,6 +113,8 @@ s_run(sim_t *self, node_t *node, uint32_t at)
         int64_t takes = 1 + sim_around(self, node->service_time) / (job->partials + 1);
         if (!self->gentle && !self->healing && sim_one_in(self, 50))
             takes *= 10;
+        if (s_sick(self, node))
+            takes = takes * node->sick_times < TAKES_MAX ? takes * node->sick_times : TAKES_MAX;
         events_add(self, self->now + takes, EVENT_WORK, node->index, at, job->sequence);
     }
 }
@@ -149,7 +163,8 @@ workers_work(sim_t *self, node_t *node, uint32_t at, uint64_t mark)
         return;
     }
     const bool fails = !self->gentle && !self->healing && sim_one_in(self, 20);
-    s_answer(self, node, job, fails ? WEFT_NOT_FOUND : WEFT_OK, true);
+    const bool sick = s_sick(self, node) && sim_below(self, 100) < node->sick_fails;
+    s_answer(self, node, job, sick ? WEFT_INTERNAL : fails ? WEFT_NOT_FOUND : WEFT_OK, true);
     s_run_next(self, node);
     workers_touch(self, node);
 }
