@@ -1,7 +1,8 @@
 /* bench_plain - the least that a ROUTER/ROUTER broker can do with WEFT/1 frames, to compare weft-broker with
  *
  * Credits, least outstanding, a slot per request whose number replaces the id on the worker's leg, one frame,
- * receive before polling.  No registry, no limits but one, no deadlines, no heartbeats, no checks. */
+ * receive before polling.  With a third argument "round-robin" workers take turns, whatever they hold, as
+ * long as they have credit.  No registry, no limits but one, no deadlines, no heartbeats, no checks. */
 #include <zmq.h>
 
 #include <assert.h>
@@ -40,6 +41,8 @@ typedef struct {
     uint32_t free_count;
     worker_t workers[WORKERS];
     uint32_t worker_count;
+    bool round_robin;
+    uint32_t turn;    /* round robin: who is next */
     zmq_msg_t *queue; /* a ring of requests that wait; their slots are taken */
     uint32_t *queue_slots;
     uint32_t queue_head;
@@ -60,12 +63,15 @@ s_dispatch(broker_t *self, zmq_msg_t *frame, uint32_t slot)
 {
     worker_t *best = NULL;
     for (uint32_t i = 0; i < self->worker_count; i++) {
-        worker_t *worker = &self->workers[i];
-        if (worker->outstanding < worker->capacity && (!best || worker->outstanding < best->outstanding))
+        worker_t *worker = &self->workers[(self->turn + i) % self->worker_count];
+        if (worker->outstanding < worker->capacity &&
+            (!best || (!self->round_robin && worker->outstanding < best->outstanding)))
             best = worker;
     }
     if (!best)
         return false;
+    if (self->round_robin)
+        self->turn = (uint32_t) (best - self->workers) + 1;
     best->outstanding++;
     self->slots[slot].worker = (uint32_t) (best - self->workers);
     s_send(self->back, best->routing, best->routing_size, frame);
@@ -184,11 +190,12 @@ s_bind(void *context, const char *endpoint)
 int
 main(int argc, char **argv)
 {
-    if (argc != 3) {
-        fprintf(stderr, "Usage: bench_plain FRONT BACK\n");
+    if (argc != 3 && (argc != 4 || strcmp(argv[3], "round-robin") != 0)) {
+        fprintf(stderr, "Usage: bench_plain FRONT BACK [round-robin]\n");
         return 2;
     }
     static broker_t self;
+    self.round_robin = argc == 4;
     void *context = zmq_ctx_new();
     self.front = s_bind(context, argv[1]);
     self.back = s_bind(context, argv[2]);

@@ -13,7 +13,10 @@
 static inline void *
 bench_connect(const char *endpoint)
 {
-    void *socket = zmq_socket(zmq_ctx_new(), ZMQ_DEALER);
+    static void *context; /* one for all sockets of the process */
+    if (!context)
+        context = zmq_ctx_new();
+    void *socket = zmq_socket(context, ZMQ_DEALER);
     int limit = 10000;
     if (!socket || zmq_setsockopt(socket, ZMQ_SNDHWM, &limit, sizeof limit) != 0 ||
         zmq_setsockopt(socket, ZMQ_RCVHWM, &limit, sizeof limit) != 0 || zmq_connect(socket, endpoint) != 0) {

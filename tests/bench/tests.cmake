@@ -1,4 +1,4 @@
-# Programs of tests/bench/run; it is no test: what a machine can do is nothing to fail by.
+# Programs of tests/bench/run and its like.  They are no tests: what a machine can do is nothing to fail by.
 function(weft_bench name)
     add_executable(${name} ${CMAKE_CURRENT_SOURCE_DIR}/bench/${name}.c)
     target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/bench)
@@ -7,6 +7,7 @@ endfunction()
 weft_bench(bench_plain PkgConfig::ZMQ)
 weft_bench(bench_peer weft)
 weft_bench(bench_call weft)
+weft_bench(bench_fair weft m)
 weft_bench(bench_nats)
 weft_bench(bench_jobs weft)
 weft_bench(bench_pg_jobs PkgConfig::PQ)
@@ -15,3 +16,6 @@ weft_bench(bench_civetweb ${CIVETWEB_LIBRARY} Threads::Threads)
 if(JANSSON_FOUND)
     weft_bench(bench_json weft PkgConfig::JANSSON)
 endif()
+# That it runs, not what it finds.
+add_test(NAME bench/fairness COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/bench/fairness --quick --build ${CMAKE_BINARY_DIR})
+set_tests_properties(bench/fairness PROPERTIES TIMEOUT 300 LABELS bench)
