@@ -143,6 +143,14 @@ s_return(dispatcher_t *self, offer_t *offer, unsigned counter, const char *cause
     s_place(self, offer);
 }
 
+/* Has somebody else its methods?  Where all have the same, outliers_most sees to it: O(1) but in a rollout.
+ */
+static bool
+s_dispensable(const offer_t *offer)
+{
+    return offer->service->uniform || outliers_kin(offer) > 0;
+}
+
 /* Ejects an outlier where that helps: others must be there, and do better. */
 static void
 s_judge(dispatcher_t *self, offer_t *offer)
@@ -158,7 +166,7 @@ s_judge(dispatcher_t *self, offer_t *offer)
     if (self->config.eject_failures == 0 || health_out(health) || offer->variant == NULL ||
         (!in_a_row && !often))
         return;
-    if (service->health.out >= outliers_most(&self->config, service->workers) || outliers_kin(offer) == 0) {
+    if (service->health.out >= outliers_most(&self->config, service->workers) || !s_dispensable(offer)) {
         if (health->streak == self->config.eject_failures)
             core_count(self, COUNT_EJECTIONS_SPARED);
         return;
@@ -273,10 +281,12 @@ outliers_settle(dispatcher_t *self, service_t *service)
     if (service->health.out == 0)
         return;
     uint32_t most = outliers_most(&self->config, service->workers);
+    if (service->uniform && service->health.out <= most)
+        return;
     LIST_EACH(link, next, &service->offers)
     {
         offer_t *offer = LIST_ITEM(link, offer_t, service_link);
-        if (health_out(&offer->health) && (service->health.out > most || outliers_kin(offer) == 0))
+        if (health_out(&offer->health) && (service->health.out > most || !s_dispensable(offer)))
             s_return(self, offer, COUNT_RETURNS_NEEDED, "too few workers are left");
     }
 }
