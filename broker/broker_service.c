@@ -37,12 +37,13 @@ static void
 s_pack_service(msgpack_packer *packer, const service_t *service)
 {
     const weft_descriptor_t *descriptor = service->current->descriptor;
-    (void) msgpack_pack_map(packer, 14);
+    (void) msgpack_pack_map(packer, 15);
     pack_text(packer, "name", service->span);
     pack_text(packer, "version", descriptor->version);
     pack_uint(packer, "workers", service->workers);
     pack_uint(packer, "capacity", service->capacity);
     pack_uint(packer, "outstanding", service->outstanding);
+    pack_uint(packer, "limit", service->limit);
     pack_uint(packer, "queued", service->backlog.count);
     pack_uint(packer, "queued_bytes", service->backlog.bytes);
     pack_uint(packer, "requests", service->requests);

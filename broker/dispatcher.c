@@ -59,6 +59,7 @@ dispatcher_new(const dispatcher_config_t *config, dispatcher_send_t send, void *
                                                  .bytes_max = config->queue_bytes_max,
                                                  .total_bytes_max = config->total_bytes_max,
                                                  .age_step_us = (int64_t) config->age_step_ms * 1000 };
+    self->registry.limits = config->limits;
     answers_init(&self->answers);
     list_init(&self->pump);
     list_init(&self->stirred);
@@ -442,10 +443,19 @@ dispatcher_each_service(const dispatcher_t *self,
     LIST_EACH(link, next, &self->registry.order)
     {
         const service_t *service = LIST_ITEM(link, service_t, order_link);
-        dispatcher_service_t seen = { service->name,          service->workers,  service->outstanding,
-                                      service->backlog.count, service->capacity, service->requests,
-                                      service->failures,      service->retries,  service->health.out,
-                                      service->health.slow };
+        dispatcher_service_t seen = {
+            .name = service->name,
+            .workers = service->workers,
+            .outstanding = service->outstanding,
+            .limit = service->limit,
+            .queued = service->backlog.count,
+            .capacity = service->capacity,
+            .requests = service->requests,
+            .failures = service->failures,
+            .retries = service->retries,
+            .ejected = service->health.out,
+            .slow = service->health.slow,
+        };
         visit(context, &seen);
     }
 }

@@ -10,6 +10,8 @@
 #include <weft/wire.h>
 #include <zmq.h>
 
+#include "broker/limits.h"
+
 typedef struct dispatcher dispatcher_t;
 
 typedef enum { FRONT, BACK } side_t;
@@ -48,6 +50,7 @@ typedef struct {
     uint32_t eject_max_percent; /* 34: of a service's workers; at least one may be out, one always stays */
     uint32_t slow_max;          /* 16: a slow worker seems to hold up to so many times what it does; to 64 */
     uint32_t ramp_ms;           /* 5,000: until a worker that joined or came back is as good as others */
+    limits_t limits;      /* of requests at workers, by service */
 } dispatcher_config_t;
 extern const dispatcher_config_t DISPATCHER_DEFAULTS;
 
@@ -95,7 +98,7 @@ void dispatcher_on_wait(dispatcher_t *self, void (*on_wait)(void *context, int64
 /* What metrics show of one service; `name` lives as long as the service. */
 typedef struct {
     const char *name;
-    uint32_t workers, outstanding, queued;
+    uint32_t workers, outstanding, limit, queued;
     uint64_t capacity;
     uint64_t requests, failures, retries; /* counters */
     uint32_t ejected, slow;               /* workers that get nothing, but for trials; that get less */

@@ -24,6 +24,7 @@ enum {
     SERVICE_WORKERS = COUNTERS_OF_SERVICE,
     SERVICE_CAPACITY,
     SERVICE_OUTSTANDING,
+    SERVICE_LIMIT,
     SERVICE_QUEUED,
     SERVICE_EJECTED,
     SERVICE_SLOW,
@@ -56,6 +57,8 @@ static const struct {
     [SERVICE_CAPACITY] = { WEFT_GAUGE, "weft_broker_service_capacity", "Sum of capacities by service" },
     [SERVICE_OUTSTANDING] = { WEFT_GAUGE, "weft_broker_service_outstanding",
                               "Requests at workers by service" },
+    [SERVICE_LIMIT] = { WEFT_GAUGE, "weft_broker_service_limit",
+                        "Most requests at workers by service, 0: no limit" },
     [SERVICE_QUEUED] = { WEFT_GAUGE, "weft_broker_service_queued", "Requests waiting by service" },
     [SERVICE_EJECTED] = { WEFT_GAUGE, "weft_broker_service_ejected",
                           "Workers that get nothing but trials, by service" },
@@ -156,6 +159,7 @@ s_publish_service(void *context, const dispatcher_service_t *service)
     weft_metric_set(row->series[SERVICE_WORKERS], service->workers);
     weft_metric_set(row->series[SERVICE_CAPACITY], (int64_t) service->capacity);
     weft_metric_set(row->series[SERVICE_OUTSTANDING], service->outstanding);
+    weft_metric_set(row->series[SERVICE_LIMIT], service->limit);
     weft_metric_set(row->series[SERVICE_QUEUED], service->queued);
     weft_metric_set(row->series[SERVICE_EJECTED], service->ejected);
     weft_metric_set(row->series[SERVICE_SLOW], service->slow);

@@ -31,6 +31,8 @@ typedef struct {
     int64_t drain_ms, pipe_max, io_threads;
     int64_t in_flight_max, queue_max, queue_bytes, total_bytes, services_max, workers_max, clients_max;
     int64_t eject_failures, eject_failing, eject_ms, eject_max, slow_max, ramp_ms;
+    const char *service_limits;
+    limits_t limits; /* what service_limits says */
 } settings_t;
 
 static void
@@ -56,6 +58,9 @@ s_load(settings_t *self, int argc, char **argv)
           65536, INT64_C(1) << 40, NULL },
         { "WEFT_TOTAL_BYTES", WEFT_SETTING_INT, &self->total_bytes, "268435456", "bytes waiting in all",
           65536, INT64_C(1) << 40, NULL },
+        { "WEFT_SERVICE_LIMITS", WEFT_SETTING_STRING, &self->service_limits, "",
+          "most requests at workers by service, as in notes=32,reports.*=4,*=256; the rest waits", 0, 0,
+          NULL },
         { "WEFT_SERVICES_MAX", WEFT_SETTING_INT, &self->services_max, "1024", "services known at once", 1,
           100000, NULL },
         { "WEFT_WORKERS_MAX", WEFT_SETTING_INT, &self->workers_max, "4096", "workers connected at once", 1,
@@ -112,8 +117,11 @@ s_check_endpoints(const settings_t *settings, const char *list, const char *refu
 }
 
 static void
-s_check(const settings_t *settings)
+s_check(settings_t *settings)
 {
+    char why[128];
+    if (!limits_parse(&settings->limits, settings->service_limits, why, sizeof why))
+        s_refuse("WEFT_SERVICE_LIMITS", weft_span(why));
     if (settings->keys[0] != '\0')
         s_refuse("WEFT_KEYS: CURVE is not part of this version", weft_span(settings->keys));
     s_check_endpoints(settings, settings->frontend,
@@ -182,6 +190,7 @@ s_new_dispatcher(const settings_t *settings, sockets_t *sockets)
     config.eject_max_percent = (uint32_t) settings->eject_max;
     config.slow_max = (uint32_t) settings->slow_max;
     config.ramp_ms = (uint32_t) settings->ramp_ms;
+    config.limits = settings->limits;
     return dispatcher_new(&config, sockets_send, sockets);
 }
 

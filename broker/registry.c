@@ -89,6 +89,7 @@ s_add_service(registry_t *self, weft_span_t name, const char **why)
     memcpy(service->name, name.data, name.size);
     service->span = (weft_span_t){ service->name, name.size };
     service->key = key;
+    service->limit = limits_of(&self->limits, name);
     service->deadline.kind = DUE_SERVICE;
     list_init(&service->offers);
     list_init(&service->variants);
@@ -377,7 +378,8 @@ s_check_service(const registry_t *self, const service_t *service)
     if (offers != service->offer_count || workers != service->workers || capacity != service->capacity ||
         outstanding != service->outstanding || refs != workers || in_heap != service->balancer.count ||
         out != service->health.out || table_find(&self->services, service->key) != service ||
-        service->current == NULL || (service->empty_at != 0) != (workers == 0))
+        service->current == NULL || (service->limit > 0 && outstanding > service->limit) ||
+        (service->empty_at != 0) != (workers == 0))
         abort();
     balancer_check(&service->balancer);
     backlog_check(&service->backlog);

@@ -9,6 +9,7 @@
 #include "broker/backlog.h"
 #include "broker/balancer.h"
 #include "broker/health.h"
+#include "broker/limits.h"
 #include "broker/methods.h"
 #include "broker/peers.h"
 #include "broker/variant.h"
@@ -43,6 +44,7 @@ struct service {
     uint32_t workers; /* offers that are not withdrawn */
     uint64_t capacity;
     uint32_t outstanding;
+    uint32_t limit; /* of outstanding; 0: none */
     list_t variants;
     variant_t *current; /* describes the service; without workers it is the last that did */
     bool conflict;      /* two at the current version disagree */
@@ -74,6 +76,7 @@ typedef struct {
     uint64_t changes;       /* sequence number */
     uint64_t conflicts;     /* how often two disagreed */
     uint32_t services_max;
+    limits_t limits;
     backlog_shared_t backlog;
     uint64_t bytes; /* of services, offers and variants */
 } registry_t;

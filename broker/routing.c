@@ -34,12 +34,19 @@ s_has_method(void *context, const offer_t *offer)
     return offer_has_method(offer, *(const weft_span_t *) context);
 }
 
+/* Somebody has credit, and as many as may are not yet at workers. */
+static bool
+s_is_open(const service_t *service)
+{
+    return service->balancer.count > 0 && (service->limit == 0 || service->outstanding < service->limit);
+}
+
 /* The worker for a request: NULL when nobody who has its method has credit. */
 static offer_t *
 s_choose(const request_t *request, weft_span_t method)
 {
     const balancer_t *balancer = &request->service->balancer;
-    if (balancer->count == 0)
+    if (!s_is_open(request->service))
         return NULL;
     balancer_accept_t accept = request->service->uniform ? NULL : s_has_method;
     if (request->affinity)
@@ -205,7 +212,7 @@ s_queue(dispatcher_t *self, request_t *request, zmq_msg_t *frame)
     deadlines_set(&self->deadlines, &request->deadline, s_queue_deadline(self, request));
     if (!copies_store(request, frame))
         ending_fail(self, request, WEFT_RESOURCE_EXHAUSTED, "the broker is out of memory");
-    else if (service->balancer.count > 0)
+    else if (s_is_open(service))
         routing_pump_later(self, service);
 }
 
@@ -247,7 +254,7 @@ s_somebody_can(void *context, const request_t *request)
 void
 routing_pump(dispatcher_t *self, service_t *service)
 {
-    while (service->balancer.count > 0) {
+    while (s_is_open(service)) {
         backlog_accept_t accept = service->uniform ? NULL : s_somebody_can;
         request_t *request = backlog_next(&service->backlog, accept, NULL, self->now);
         if (request == NULL)

@@ -1,10 +1,11 @@
 """test_failure - processes that die, leave, come back, or cannot start"""
 import signal
 import socket
+import subprocess
 import time
 import unittest
 
-from mesh import PATIENCE, Database, Load, Mesh, MeshTest, eventually, free_port
+from mesh import PATIENCE, Database, Load, Mesh, MeshTest, eventually, free_port, program
 
 
 def echo_once(mesh):
@@ -191,6 +192,24 @@ class Overload(MeshTest):
         self.assertGreaterEqual(int(reply.headers["Retry-After"]), 1)
         path.touch()
         self.assertEqual(load.stop(), {200: 3})
+
+    def test_limit_of_a_service_lets_the_rest_wait(self):
+        self.mesh.start("broker", WEFT_SERVICE_LIMITS="other=9,thing=1")
+        self.mesh.start("gateway")
+        self.mesh.fake("thing", "wait", capacity=8)
+        load = Load(self.mesh, lambda connection: self.mesh.http("POST", "/v1/call/thing/wait", {"ms": 700},
+                                                                 connection=connection), threads=3)
+        load.stopping = True
+        eventually(lambda: self.mesh.service("thing").get("queued") == 2, what="two wait, of eight that might run")
+        service = self.mesh.service("thing")
+        self.assertEqual((service["limit"], service["outstanding"]), (1, 1))
+        self.assertEqual(load.stop(), {200: 3})
+
+    def test_malformed_limits_end_the_broker_at_once(self):
+        done = subprocess.run([program("broker"), "--service-limits", "thing=0"], capture_output=True, text=True,
+                              timeout=60, check=False)
+        self.assertEqual(done.returncode, 2)
+        self.assertEqual(done.stderr, 'weft-broker: WEFT_SERVICE_LIMITS: "thing=0" needs a number of 1 to 1000000\n')
 
 
 class Gateway(MeshTest):

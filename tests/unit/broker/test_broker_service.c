@@ -31,6 +31,8 @@ test_services_workers_and_stats(void **state)
 {
     (void) state;
     dispatcher_config_t config = harness_config();
+    char why[80];
+    assert_true(limits_parse(&config.limits, "echo=5", why, sizeof why));
     harness_t *h = harness_new(&config);
     harness_ready(h, 1, "echo", "echo,fail", 4);
     harness_ready(h, 2, "echo", "echo,fail", 2);
@@ -45,6 +47,7 @@ test_services_workers_and_stats(void **state)
     assert_int_equal(weft_mp_get_uint(service, "outstanding", 0), 1);
     assert_int_equal(weft_mp_get_uint(service, "ejected", 9), 0);
     assert_int_equal(weft_mp_get_uint(service, "slow", 9), 0);
+    assert_int_equal(weft_mp_get_uint(service, "limit", 0), 5);
     weft_span_t method;
     assert_true(weft_mp_str(s_element(weft_mp_get(service, "methods"), 1), &method));
     assert_true(weft_span_equal(method, WEFT_SPAN("fail")));

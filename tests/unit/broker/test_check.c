@@ -245,6 +245,13 @@ s_backlog_count(dispatcher_t *self)
 }
 
 static void
+s_limit(dispatcher_t *self)
+{
+    service_t *service = s_in(self, REQUEST_SENT)->service;
+    service->limit = service->outstanding - 1;
+}
+
+static void
 s_outstanding(dispatcher_t *self)
 {
     s_in(self, REQUEST_SENT)->offer->outstanding--;
@@ -293,6 +300,7 @@ static const s_case_t CASES[] = {
     CASE(s_workers),
     CASE(s_watchers),
     CASE(s_backlog_count),
+    CASE(s_limit),
     CASE(s_outstanding),
 };
 

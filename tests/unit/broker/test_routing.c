@@ -158,6 +158,47 @@ test_queue_is_bounded_in_bytes(void **state)
     harness_free(h);
 }
 
+/* Two of six credits; the rest waits, whoever of the workers has room, and a retry waits as well. */
+static void
+test_no_more_than_the_limit_of_a_service_is_at_workers(void **state)
+{
+    (void) state;
+    dispatcher_config_t config = harness_config();
+    char why[80];
+    assert_true(limits_parse(&config.limits, "echo=2", why, sizeof why));
+    harness_t *h = harness_new(&config);
+    harness_ready(h, 1, "echo", "echo!", 3);
+    harness_ready(h, 2, "echo", "echo!", 3);
+    harness_ready(h, 2, "other", "echo", 3);
+    for (uint64_t id = 1; id <= 4; id++)
+        harness_request(h, 5, id, "echo", "echo", 60000);
+    const uint64_t first = harness_expect(h, BACK, 1, WEFT_REQUEST).id;
+    const uint64_t second = harness_expect(h, BACK, 2, WEFT_REQUEST).id;
+    assert_int_equal(dispatcher_queued(h->dispatcher), 2);
+    harness_expect_nothing(h, BACK, 1);
+    harness_expect_nothing(h, BACK, 2);
+    for (uint64_t id = 11; id <= 13; id++) { /* what others may is not touched */
+        harness_request(h, 5, id, "other", "echo", 60000);
+        harness_expect(h, BACK, 2, WEFT_REQUEST);
+    }
+    harness_reply(h, 1, first, WEFT_OK, 0);
+    harness_expect_reply(h, 5, 1, WEFT_OK, NULL);
+    assert_int_equal(dispatcher_queued(h->dispatcher), 1);
+    harness_expect(h, BACK, 1, WEFT_REQUEST);
+    harness_reply(h, 2, second, WEFT_OK, 0);
+    harness_expect_reply(h, 5, 2, WEFT_OK, NULL);
+    assert_int_equal(dispatcher_queued(h->dispatcher), 0);
+    harness_request(h, 5, 5, "echo", "echo", 60000);
+    harness_expect_nothing(h, FRONT, 5);
+    assert_int_equal(dispatcher_queued(h->dispatcher), 1);
+    /* Cancelled, but still at its worker: it counts until that has answered. */
+    harness_say(h, FRONT, 5, WEFT_CANCEL, 3, 0);
+    assert_int_equal(dispatcher_queued(h->dispatcher), 1);
+    harness_say(h, BACK, 1, WEFT_BYE, 0, 0);
+    assert_int_equal(dispatcher_queued(h->dispatcher), 0);
+    harness_free(h);
+}
+
 static void
 test_full_worker_is_passed_over_for_a_while(void **state)
 {
@@ -313,6 +354,7 @@ main(void)
         cmocka_unit_test(test_unknown_service_and_method_are_refused_at_once),
         cmocka_unit_test(test_full_queue_refuses_with_a_time_to_wait),
         cmocka_unit_test(test_queue_is_bounded_in_bytes),
+        cmocka_unit_test(test_no_more_than_the_limit_of_a_service_is_at_workers),
         cmocka_unit_test(test_full_worker_is_passed_over_for_a_while),
         cmocka_unit_test(test_request_refused_by_a_dead_worker_goes_to_another),
         cmocka_unit_test(test_methods_of_a_rollout_go_to_workers_that_have_them),
