@@ -126,8 +126,10 @@ s_reply(dispatcher_t *self, worker_t *worker, zmq_msg_t *frame, const weft_messa
     weft_wire_set_id(zmq_msg_data(frame), request->client_key);
     weft_wire_set_load(zmq_msg_data(frame), zmq_msg_size(frame), request->wait_us);
     weft_status_t sent = core_send_client(self, request->client, request->framed, frame);
-    if (final)
+    if (final) {
+        routing_served(service, request, self->now);
         ending_credit(self, request);
+    }
     if (sent == WEFT_RESOURCE_EXHAUSTED) {
         ending_owe(self, request);
     } else if (final) {

@@ -37,7 +37,7 @@ static void
 s_pack_service(msgpack_packer *packer, const service_t *service)
 {
     const weft_descriptor_t *descriptor = service->current->descriptor;
-    (void) msgpack_pack_map(packer, 15);
+    (void) msgpack_pack_map(packer, 16);
     pack_text(packer, "name", service->span);
     pack_text(packer, "version", descriptor->version);
     pack_uint(packer, "workers", service->workers);
@@ -49,6 +49,7 @@ s_pack_service(msgpack_packer *packer, const service_t *service)
     pack_uint(packer, "requests", service->requests);
     pack_uint(packer, "failures", service->failures);
     pack_uint(packer, "retries", service->retries);
+    pack_uint(packer, "refused", service->refused);
     pack_uint(packer, "ejected", service->health.out);
     pack_uint(packer, "slow", service->health.slow);
     pack_bool(packer, "conflict", service->conflict);

@@ -11,6 +11,12 @@
     X(QUEUED, "queued_requests", "", "Requests that had to wait for a worker with credit")                   \
     X(RETRIES, "retries", "", "Requests of idempotent methods handed to a second worker")                    \
     X(REFUSED_FULL, "refused", "reason=\"queue_full\"", "Requests not accepted")                             \
+    X(REFUSED_BYTES, "refused", "reason=\"queue_bytes\"", "Requests not accepted")                           \
+    X(REFUSED_TOTAL, "refused", "reason=\"total_bytes\"", "Requests not accepted")                           \
+    X(REFUSED_SHARE, "refused", "reason=\"caller_share\"", "Requests not accepted")                          \
+    X(REFUSED_MEMORY, "refused", "reason=\"memory\"", "Requests not accepted")                               \
+    X(REFUSED_DEADLINE, "refused", "reason=\"deadline\"", "Requests not accepted")                           \
+    X(REFUSED_DELAY, "refused", "reason=\"delay\"", "Requests not accepted")                                 \
     X(REFUSED_LIMIT, "refused", "reason=\"limit\"", "Requests not accepted")                                 \
     X(REFUSED_SERVICE, "refused", "reason=\"unknown_service\"", "Requests not accepted")                     \
     X(REFUSED_METHOD, "refused", "reason=\"unknown_method\"", "Requests not accepted")                       \

@@ -37,6 +37,9 @@ const dispatcher_config_t DISPATCHER_DEFAULTS = {
     .eject_max_percent = 34,
     .slow_max = 16,
     .ramp_ms = 5000,
+    .refuse_late = true,
+    .target_ms = 1000,
+    .interval_ms = 1000,
 };
 
 #define COUNTERS_ROW(symbol, name, labels, help) { name, labels, help, 0 },
@@ -58,7 +61,10 @@ dispatcher_new(const dispatcher_config_t *config, dispatcher_send_t send, void *
     self->registry.backlog = (backlog_shared_t){ .queue_max = config->queue_max,
                                                  .bytes_max = config->queue_bytes_max,
                                                  .total_bytes_max = config->total_bytes_max,
-                                                 .age_step_us = (int64_t) config->age_step_ms * 1000 };
+                                                 .age_step_us = (int64_t) config->age_step_ms * 1000,
+                                                 .estimate = config->refuse_late,
+                                                 .target_us = (int64_t) config->target_ms * 1000,
+                                                 .interval_us = (int64_t) config->interval_ms * 1000 };
     self->registry.limits = config->limits;
     answers_init(&self->answers);
     list_init(&self->pump);
@@ -453,6 +459,7 @@ dispatcher_each_service(const dispatcher_t *self,
             .requests = service->requests,
             .failures = service->failures,
             .retries = service->retries,
+            .refused = service->refused,
             .ejected = service->health.out,
             .slow = service->health.slow,
         };

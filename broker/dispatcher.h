@@ -50,7 +50,10 @@ typedef struct {
     uint32_t eject_max_percent; /* 34: of a service's workers; at least one may be out, one always stays */
     uint32_t slow_max;          /* 16: a slow worker seems to hold up to so many times what it does; to 64 */
     uint32_t ramp_ms;           /* 5,000: until a worker that joined or came back is as good as others */
-    limits_t limits;      /* of requests at workers, by service */
+    bool refuse_late;           /* what would wait longer than its ttl */
+    uint32_t target_ms;         /* 1,000: of the wait in a queue that stands; 0: nothing is shed */
+    uint32_t interval_ms;       /* 1,000: a queue stands that was above the target for so long */
+    limits_t limits;            /* of requests at workers, by service */
 } dispatcher_config_t;
 extern const dispatcher_config_t DISPATCHER_DEFAULTS;
 
@@ -100,8 +103,8 @@ typedef struct {
     const char *name;
     uint32_t workers, outstanding, limit, queued;
     uint64_t capacity;
-    uint64_t requests, failures, retries; /* counters */
-    uint32_t ejected, slow;               /* workers that get nothing, but for trials; that get less */
+    uint64_t requests, failures, retries, refused; /* counters */
+    uint32_t ejected, slow; /* workers that get nothing, but for trials; that get less */
 } dispatcher_service_t;
 /* Visits all services that are known. */
 void dispatcher_each_service(const dispatcher_t *self,

@@ -20,6 +20,7 @@ enum {
     SERVICE_REQUESTS,
     SERVICE_FAILURES,
     SERVICE_RETRIES,
+    SERVICE_REFUSED,
     COUNTERS_OF_SERVICE, /* the rest are gauges */
     SERVICE_WORKERS = COUNTERS_OF_SERVICE,
     SERVICE_CAPACITY,
@@ -53,6 +54,8 @@ static const struct {
                            "Replies that were not OK, by service" },
     [SERVICE_RETRIES] = { WEFT_COUNTER, "weft_broker_service_retries_total",
                           "Requests handed to a second worker, by service" },
+    [SERVICE_REFUSED] = { WEFT_COUNTER, "weft_broker_service_refused_total",
+                          "Requests that might not wait, or not any longer, by service" },
     [SERVICE_WORKERS] = { WEFT_GAUGE, "weft_broker_service_workers", "Workers by service" },
     [SERVICE_CAPACITY] = { WEFT_GAUGE, "weft_broker_service_capacity", "Sum of capacities by service" },
     [SERVICE_OUTSTANDING] = { WEFT_GAUGE, "weft_broker_service_outstanding",
@@ -151,7 +154,7 @@ s_publish_service(void *context, const dispatcher_service_t *service)
     if (row == NULL)
         return;
     const int64_t counters[COUNTERS_OF_SERVICE] = { (int64_t) service->requests, (int64_t) service->failures,
-                                                    (int64_t) service->retries };
+                                                    (int64_t) service->retries, (int64_t) service->refused };
     for (int i = 0; i < COUNTERS_OF_SERVICE; i++) {
         row->last[i] = counters[i];
         weft_metric_set(row->series[i], row->counted[i] + counters[i]);

@@ -31,6 +31,8 @@ typedef struct {
     int64_t drain_ms, pipe_max, io_threads;
     int64_t in_flight_max, queue_max, queue_bytes, total_bytes, services_max, workers_max, clients_max;
     int64_t eject_failures, eject_failing, eject_ms, eject_max, slow_max, ramp_ms;
+    bool queue_deadlines;
+    int64_t queue_target_ms, queue_interval_ms;
     const char *service_limits;
     limits_t limits; /* what service_limits says */
 } settings_t;
@@ -58,6 +60,14 @@ s_load(settings_t *self, int argc, char **argv)
           65536, INT64_C(1) << 40, NULL },
         { "WEFT_TOTAL_BYTES", WEFT_SETTING_INT, &self->total_bytes, "268435456", "bytes waiting in all",
           65536, INT64_C(1) << 40, NULL },
+        { "WEFT_QUEUE_DEADLINES", WEFT_SETTING_BOOL, &self->queue_deadlines, "on",
+          "refuse at once what would wait longer than its ttl", 0, 0, NULL },
+        { "WEFT_QUEUE_TARGET_MS", WEFT_SETTING_INT, &self->queue_target_ms, "1000",
+          "most milliseconds that requests of priority 0 and 1 may wait in a queue that stands, all half "
+          "their ttl; 0: nothing is shed",
+          0, 3600000, NULL },
+        { "WEFT_QUEUE_INTERVAL_MS", WEFT_SETTING_INT, &self->queue_interval_ms, "1000",
+          "milliseconds above that target until a queue stands", 1, 3600000, NULL },
         { "WEFT_SERVICE_LIMITS", WEFT_SETTING_STRING, &self->service_limits, "",
           "most requests at workers by service, as in notes=32,reports.*=4,*=256; the rest waits", 0, 0,
           NULL },
@@ -190,6 +200,9 @@ s_new_dispatcher(const settings_t *settings, sockets_t *sockets)
     config.eject_max_percent = (uint32_t) settings->eject_max;
     config.slow_max = (uint32_t) settings->slow_max;
     config.ramp_ms = (uint32_t) settings->ramp_ms;
+    config.refuse_late = settings->queue_deadlines;
+    config.target_ms = (uint32_t) settings->queue_target_ms;
+    config.interval_ms = (uint32_t) settings->queue_interval_ms;
     config.limits = settings->limits;
     return dispatcher_new(&config, sockets_send, sockets);
 }

@@ -53,9 +53,8 @@ struct service {
     methods_t methods;
     balancer_t balancer;
     backlog_t backlog;
-    int64_t empty_at; /* when its last worker left; 0: it has one */
-    int64_t pace_us;  /* mean time between two that leave the queue, for retry_after_ms */
-    int64_t paced_at;
+    int64_t empty_at;        /* when its last worker left; 0: it has one */
+    int64_t served_us;       /* what a worker takes at least, its own queue included; 0: not known */
     uint64_t changed;        /* sequence number of its last change, for watchers */
     list_link_t order_link;  /* in registry->order */
     list_link_t pump_link;   /* work waits that could perhaps be handed out */
@@ -66,6 +65,7 @@ struct service {
     uint64_t requests;
     uint64_t failures; /* replies that are not OK, its own and this broker's */
     uint64_t retries;
+    uint64_t refused; /* for want of room or time to wait */
 };
 
 typedef struct {

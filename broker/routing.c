@@ -5,19 +5,16 @@
 
 #include <assert.h>
 
-#include <msgpack.h>
 #include <weft/log.h>
 
 #include "broker/back.h"
 #include "broker/copies.h"
 #include "broker/ending.h"
 #include "broker/outliers.h"
+#include "broker/refusal.h"
 #include "broker/watch.h"
 
-enum {
-    RETRY_AFTER_MIN = 20,  /* ms */
-    RETRY_AFTER_MAX = 5000 /* ms */
-};
+enum { SERVED_WEIGHT = 64 };
 
 static weft_span_t
 s_method(const request_t *request, zmq_msg_t *frame)
@@ -79,12 +76,9 @@ s_attach(dispatcher_t *self, request_t *request, offer_t *offer)
 {
     service_t *service = request->service;
     if (request->state == REQUEST_QUEUED) {
-        backlog_take(&service->backlog, request);
+        backlog_take(&service->backlog, request, self->now);
         int64_t wait_us = request->wait_us + self->now - request->queued_at;
         request->wait_us = wait_us < UINT32_MAX ? (uint32_t) wait_us : UINT32_MAX;
-        /* Mean over about sixteen: what retry_after_ms is made of. */
-        service->pace_us += (self->now - service->paced_at - service->pace_us) / 16;
-        service->paced_at = self->now;
     }
     request->offer = offer;
     offer->outstanding++;
@@ -156,35 +150,6 @@ s_send(dispatcher_t *self, request_t *request, offer_t *offer, zmq_msg_t *frame)
     return true;
 }
 
-static uint32_t
-s_retry_after_ms(const service_t *service)
-{
-    int64_t ms = service->pace_us * service->backlog.count / 1000;
-    return (uint32_t) (ms < RETRY_AFTER_MIN ? RETRY_AFTER_MIN : ms > RETRY_AFTER_MAX ? RETRY_AFTER_MAX : ms);
-}
-
-static void
-s_refuse_full(dispatcher_t *self, request_t *request)
-{
-    core_count(self, COUNT_REFUSED_FULL);
-    if (request->handed) {
-        ending_fail(self, request, WEFT_UNAVAILABLE, "the worker was lost and the queue for another is full");
-        return;
-    }
-    char bytes[32];
-    weft_buf_t buf = { .data = bytes, .capacity = sizeof bytes, .max = sizeof bytes };
-    msgpack_packer packer;
-    msgpack_packer_init(&packer, &buf, weft_buf_write);
-    static const char KEY[] = "retry_after_ms";
-    int rc = msgpack_pack_map(&packer, 1);
-    rc |= msgpack_pack_str_with_body(&packer, KEY, sizeof KEY - 1);
-    rc |= msgpack_pack_uint32(&packer, s_retry_after_ms(request->service));
-    assert(rc == 0);
-    (void) rc;
-    ending_fail_details(self, request, WEFT_RESOURCE_EXHAUSTED, "the queue of the service is full",
-                        weft_buf_span(&buf));
-}
-
 static int64_t
 s_queue_deadline(const dispatcher_t *self, const request_t *request)
 {
@@ -192,26 +157,43 @@ s_queue_deadline(const dispatcher_t *self, const request_t *request)
     return request->service->workers > 0 || at > request->deadline_at ? request->deadline_at : at;
 }
 
+/* May it wait?  A request that a worker had is not judged by what is to be expected: it cost something. */
+static backlog_refusal_t
+s_enqueue(dispatcher_t *self, request_t *request, int64_t *after_us)
+{
+    service_t *service = request->service;
+    if (!request->handed && service->workers > 0) {
+        backlog_refusal_t refusal = backlog_hopeless(&service->backlog, request, service->served_us,
+                                                     self->now, after_us);
+        if (refusal != BACKLOG_TAKEN)
+            return refusal;
+    }
+    backlog_refusal_t refusal = backlog_add(&service->backlog, request, self->now);
+    if (refusal != BACKLOG_TAKEN)
+        *after_us = backlog_room_us(&service->backlog, request, refusal);
+    return refusal;
+}
+
 /* Into the queue; a request that finds no room is answered. */
 static void
 s_queue(dispatcher_t *self, request_t *request, zmq_msg_t *frame)
 {
     service_t *service = request->service;
+    int64_t after_us = 0;
     request->bytes = (uint32_t) zmq_msg_size(frame) + COPIES_OVERHEAD;
-    if (backlog_add(&service->backlog, request, self->now) != WEFT_OK) {
+    request->queued_at = self->now;
+    backlog_refusal_t refusal = s_enqueue(self, request, &after_us);
+    if (refusal != BACKLOG_TAKEN) {
         slab_drop_frame(request);
         request->bytes = 0;
-        s_refuse_full(self, request);
+        refusal_answer(self, request, refusal, after_us);
         return;
     }
-    if (service->backlog.count == 1)
-        service->paced_at = self->now;
-    request->queued_at = self->now;
     slab_set_state(&self->slab, request, REQUEST_QUEUED);
     core_count(self, COUNT_QUEUED);
     deadlines_set(&self->deadlines, &request->deadline, s_queue_deadline(self, request));
     if (!copies_store(request, frame))
-        ending_fail(self, request, WEFT_RESOURCE_EXHAUSTED, "the broker is out of memory");
+        refusal_answer(self, request, BACKLOG_MEMORY, 0);
     else if (s_is_open(service))
         routing_pump_later(self, service);
 }
@@ -263,11 +245,28 @@ routing_pump(dispatcher_t *self, service_t *service)
             ending_expire(self, request);
             continue;
         }
+        if (backlog_overdue(&service->backlog, request, self->now)) {
+            refusal_answer(self, request, BACKLOG_DELAY,
+                           backlog_wait_us(&service->backlog, request->caller, request->priority));
+            continue;
+        }
         offer_t *offer = s_choose(request, s_method(request, &request->frame));
         assert(offer);
         (void) s_send(self, request, offer,
                       &request->frame); /* refused: it is still first, the worker is out */
     }
+}
+
+void
+routing_served(service_t *service, const request_t *request, int64_t now_us)
+{
+    int64_t took_us = now_us - request->arrived_at - request->wait_us;
+    if (request->retried || took_us < 0)
+        return;
+    if (service->served_us == 0 || took_us < service->served_us)
+        service->served_us = (service->served_us + took_us) / (service->served_us ? 2 : 1);
+    else
+        service->served_us += (took_us - service->served_us) / SERVED_WEIGHT;
 }
 
 void
@@ -313,6 +312,8 @@ routing_service_changed(dispatcher_t *self, service_t *service)
         deadlines_clear(&self->deadlines, &service->deadline);
     }
     outliers_settle(self, service);
+    if (!service->minor)
+        drain_forget(&service->backlog.drain); /* others work now: what was measured may be too long */
     if (service->backlog.count > 0) {
         backlog_each(&service->backlog, s_revise, self);
         routing_pump_later(self, service);

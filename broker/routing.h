@@ -15,6 +15,10 @@ void routing_pump(dispatcher_t *self, service_t *service);
 /* Asks for routing_pump at the end of the call at hand. */
 void routing_pump_later(dispatcher_t *self, service_t *service);
 
+/* The worker has done it.  What its service takes at least, with which admission reckons: methods differ, so
+ * it falls at once and rises slowly. */
+void routing_served(service_t *service, const request_t *request, int64_t now_us);
+
 /* The worker's pipe is full: as if it had no credit, for a while. */
 void routing_block(dispatcher_t *self, worker_t *worker);
 

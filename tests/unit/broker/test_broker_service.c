@@ -48,6 +48,7 @@ test_services_workers_and_stats(void **state)
     assert_int_equal(weft_mp_get_uint(service, "ejected", 9), 0);
     assert_int_equal(weft_mp_get_uint(service, "slow", 9), 0);
     assert_int_equal(weft_mp_get_uint(service, "limit", 0), 5);
+    assert_int_equal(weft_mp_get_uint(service, "refused", 9), 0);
     weft_span_t method;
     assert_true(weft_mp_str(s_element(weft_mp_get(service, "methods"), 1), &method));
     assert_true(weft_span_equal(method, WEFT_SPAN("fail")));

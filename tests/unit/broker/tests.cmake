@@ -1,9 +1,9 @@
 # The broker: the dispatcher's behaviour through its one door, then the data structures alone.
-foreach(part back broker_service check dispatcher ending front loss routing watch)
+foreach(part back broker_service check dispatcher ending front loss refusal routing watch)
     weft_unit(broker/${part} LAYERS wire LIBS weft_dispatcher
         SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/unit/broker/harness.c)
 endforeach()
-foreach(part answers backlog balancer copies health limits methods peers registry slab table variant)
+foreach(part answers backlog balancer copies drain health limits methods peers registry slab table variant)
     weft_unit(broker/${part} LAYERS wire LIBS weft_dispatcher)
 endforeach()
 weft_unit(broker/outliers LAYERS wire LIBS weft_dispatcher m
