@@ -21,6 +21,8 @@ s_send(void *context, peer_t to, zmq_msg_t *frame)
                 "broker %u sends a malformed message: %s", node->index, why);
     if (conn->broker_life != node->life)
         return WEFT_UNAVAILABLE;
+    if (message.kind == WEFT_REPLY && message.status == WEFT_RESOURCE_EXHAUSTED)
+        checks_refused(self, node, &message);
     const uint32_t call = message.kind == WEFT_REQUEST ? checks_call_of(message.body) : 0;
     const weft_status_t status = network_send(self, conn, TO_PEER, frame); /* the spans are void now */
     if (status == WEFT_OK && message.kind == WEFT_REQUEST)
@@ -47,6 +49,7 @@ static void
 s_stop(sim_t *self, node_t *node, bool orderly)
 {
     node->alive = false;
+    checks_refusals(self, node);
     dispatcher_destroy(&node->dispatcher);
     network_node_gone(self, node, orderly);
     node->life++;

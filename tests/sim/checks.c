@@ -60,6 +60,40 @@ checks_answered(sim_t *self, conn_t *conn, const weft_message_t *reply)
 }
 
 void
+checks_refused(sim_t *self, node_t *broker, const weft_message_t *reply)
+{
+    weft_error_body_t error;
+    weft_error_body_read(reply->body, &error);
+    const uint64_t after_ms = weft_mp_get_uint(error.details, "retry_after_ms", 0);
+    if (!weft_span_equal(error.hop, WEFT_SPAN("broker")) || after_ms == 0)
+        return;
+    SIM_REQUIRE(self, !error.executed_maybe, "broker %u refuses what was perhaps executed", broker->index);
+    SIM_REQUIRE(self, after_ms >= 20 && after_ms <= 60000, "broker %u says to try again after %llu ms",
+                broker->index, (unsigned long long) after_ms);
+}
+
+void
+checks_refusals(sim_t *self, node_t *broker)
+{
+    static const char *const REASONS[] = { "reason=\"queue_full\"",  "reason=\"queue_bytes\"",
+                                           "reason=\"total_bytes\"", "reason=\"caller_share\"",
+                                           "reason=\"deadline\"",    "reason=\"delay\"" };
+    enum { COUNT = sizeof REASONS / sizeof REASONS[0], LATE = 4, SHED = 5 };
+    uint64_t values[COUNT] = { 0 };
+    size_t count;
+    const dispatcher_counter_t *counters = dispatcher_counters(broker->dispatcher, &count);
+    for (size_t i = 0; i < count; i++)
+        for (int k = 0; k < COUNT; k++)
+            if (strcmp(counters[i].labels, REASONS[k]) == 0)
+                values[k] += counters[i].value;
+    self->stat_late += values[LATE];
+    self->stat_shed += values[SHED];
+    for (int k = 0; k < COUNT; k++)
+        SIM_REQUIRE(self, !self->gentle || values[k] == 0, "broker %u refused %llu though nobody failed: %s",
+                    broker->index, (unsigned long long) values[k], REASONS[k]);
+}
+
+void
 checks_handed_out(sim_t *self, node_t *broker, conn_t *conn, uint32_t number, const weft_message_t *request)
 {
     self->seen[self->seen_count % SEEN_IDS].id = request->id;
@@ -164,6 +198,9 @@ s_service(void *context, const dispatcher_service_t *service)
     if (service->queued > node->config.queue_max)
         sim_fail(node->sim, "service %s queues %u of %u", service->name, service->queued,
                  node->config.queue_max);
+    const uint32_t limit = limits_of(&node->config.limits, weft_span(service->name));
+    if (service->limit != limit || (limit > 0 && service->outstanding > limit))
+        sim_fail(node->sim, "service %s has %u at workers of %u", service->name, service->outstanding, limit);
 }
 
 void

@@ -147,6 +147,8 @@ s_run(uint64_t seed, bool trace, sim_t *totals)
     totals->stat_frames += self->stat_frames;
     totals->now += self->now;
     scenario_end(self);
+    totals->stat_late += self->stat_late;
+    totals->stat_shed += self->stat_shed;
     free(self);
 }
 
@@ -177,11 +179,12 @@ main(int argc, char **argv)
     for (int64_t i = 0; i < seeds && seed < 0; i++)
         s_run((uint64_t) (from + i), false, totals);
     (void) printf("%lld seeds from %lld: %.1f hours, %llu events, %llu frames, %llu calls ok, %llu errors, "
-                  "%llu executions\n",
+                  "%llu executions, %llu refused for their ttl, %llu shed\n",
                   (long long) seeds, (long long) from, (double) totals->now / 3.6e9,
                   (unsigned long long) totals->steps, (unsigned long long) totals->stat_frames,
                   (unsigned long long) totals->stat_ok, (unsigned long long) totals->stat_errors,
-                  (unsigned long long) totals->stat_begun);
+                  (unsigned long long) totals->stat_begun, (unsigned long long) totals->stat_late,
+                  (unsigned long long) totals->stat_shed);
     free(totals);
     return 0;
 }

@@ -203,6 +203,7 @@ struct sim {
                                workers */
     int64_t chaos_ends;
     uint64_t stat_ok, stat_errors, stat_begun, stat_frames;
+    uint64_t stat_late, stat_shed; /* refused because of their ttl, because of the delay */
 };
 
 /* ---- main.c */
@@ -316,6 +317,10 @@ uint32_t checks_call_of(weft_span_t body);
 void checks_arrived(sim_t *self, node_t *broker, conn_t *conn, const weft_message_t *request);
 /* A broker sends a REPLY or PARTIAL to an honest client: each request has exactly one REPLY. */
 void checks_answered(sim_t *self, conn_t *conn, const weft_message_t *reply);
+/* What a broker says when it refuses for want of room or time. */
+void checks_refused(sim_t *self, node_t *broker, const weft_message_t *reply);
+/* A dispatcher ends: nobody was refused where nothing is wrong; what it counted is added up. */
+void checks_refusals(sim_t *self, node_t *broker);
 void checks_handed_out(sim_t *self, node_t *broker, conn_t *conn, uint32_t call,
                        const weft_message_t *request);
 void checks_begin(sim_t *self, uint32_t call);
