@@ -1,4 +1,5 @@
-# Programs of tests/bench/run and its like.  They are no tests: what a machine can do is nothing to fail by.
+# Programs of tests/bench/run and its like.  They are no tests: what a machine can do is nothing to fail by.  What a
+# simulated clock says is.
 function(weft_bench name)
     add_executable(${name} ${CMAKE_CURRENT_SOURCE_DIR}/bench/${name}.c)
     target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/bench)
@@ -19,3 +20,7 @@ endif()
 # That it runs, not what it finds.
 add_test(NAME bench/fairness COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/bench/fairness --quick --build ${CMAKE_BINARY_DIR})
 set_tests_properties(bench/fairness PROPERTIES TIMEOUT 300 LABELS bench)
+weft_bench(bench_overload weft_dispatcher weft)
+target_include_directories(bench_overload PRIVATE ${CMAKE_SOURCE_DIR})
+add_test(NAME bench/overload COMMAND bench_overload --check)
+set_tests_properties(bench/overload PROPERTIES TIMEOUT 120 LABELS sim)
