@@ -113,7 +113,15 @@ class QueueTest(MeshTest):
             asking.close()
 
     def get(self, job, **more):
-        return self.jobs("get", id=job["id"] if isinstance(job, dict) else job, **more)
+        """Reads a job; asks again where the service could not read it in time."""
+        def ask():
+            try:
+                return self.jobs("get", id=job["id"] if isinstance(job, dict) else job, **more)
+            except plain.WeftError as error:
+                if error.status != UNAVAILABLE:
+                    raise
+                return None
+        return eventually(ask, what="the job is read")
 
     def done(self, job, timeout=60.0):
         """Waits until a job has ended, and gives it."""
