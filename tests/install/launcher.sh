@@ -57,10 +57,16 @@ kill_and_wait() { # PID...
 gone() { [[ ! -e /proc/$1/stat ]] || [[ $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) == Z* ]]; }
 
 free_port && http=$port
-free_port && front=$port
-while [[ $front == "$http" ]]; do free_port && front=$port; done
-free_port && back=$port
-while [[ $back == "$http" || $back == "$front" ]]; do free_port && back=$port; done
+# Three brokers take six ports in a row.
+in_a_row() { # sets `front`
+    local next
+    free_port && front=$port
+    for ((next = front; next < front + 6; next++)); do
+        if ((next == http)) || in_use "$next"; then return 1; fi
+    done
+}
+until in_a_row; do :; done
+back=$((front + 1))
 ports=(--port "$http" --front-port "$front" --back-port "$back")
 notes=http://127.0.0.1:$http/v1/notes
 
@@ -69,6 +75,10 @@ expect 0 "not up" ./weft down
 expect 3 "broker .*down" ./weft status
 expect 2 "Usage" ./weft up --nonsense
 expect 1 "wants a port" ./weft up --port 70000
+expect 1 "wants a number from 1 to 9" ./weft up --brokers 10
+expect 1 "wants a number from 1 to 9" ./weft up --brokers
+expect 1 "the ports of broker2, .* are those of another" ./weft up -d --brokers 2 --front-port "$front" \
+    --back-port $((front + 2))
 expect 0 "Usage" ./weft help
 
 step "a folder that is not ours"
@@ -230,4 +240,32 @@ code=0
 wait "$pid" || code=$?
 ((code == 0)) || fail "up ended with $code: $(cat -- "$work/foreground")"
 expect 3 "postgresql .*down" ./weft status
+
+step "three brokers: two are killed and nothing fails; up starts them again; another number needs a down"
+expect 0 "tcp://127.0.0.1:$((front + 4)) for clients" ./weft up -d --brokers 3 "${ports[@]}"
+expect 0 "broker3 .* yes" ./weft status
+third=$(pid_of broker3)
+kill_and_wait "$(pid_of broker)" "$(pid_of broker2)"
+for round in 1 2 3 4 5; do
+    expect 0 '"a"' ./weft call echo.echo '{"a":1}'
+    expect 0 '"kept"' curl -sSf "$note"
+done
+expect 1 "nothing was changed" ./weft up -d --brokers 2
+expect 1 "broker2 .*down" ./weft status
+expect 0 "without broker broker2" ./weft up -d --brokers 3
+expect 0 "broker2 .* yes" ./weft status
+[[ $(pid_of broker3) == "$third" ]] || fail "a broker that lived was restarted"
+kill_and_wait "$third"
+expect 0 '"a"' ./weft call echo.echo '{"a":1}'
+expect 0 "without broker3" ./weft up -d
+expect 0 "broker" ./weft logs broker3
+expect 1 "there is no broker4" ./weft logs broker4
+
+step "the supervisor of three brokers is killed: the next up has one, and ends the others"
+kill -KILL "$(pid_of up)"
+expect 0 "weft is up" ./weft up -d "${ports[@]}"
+expect 0 "broker .* yes" ./weft status
+in_use "$((front + 2))" && fail "broker2 still runs"
+[[ $(./weft status) != *broker2* ]] || fail "status shows a broker that is not there"
+expect 0 "weft is down" ./weft down
 echo "all as it should be"
