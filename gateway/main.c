@@ -26,6 +26,14 @@ s_wait_signal(const sigset_t *signals, int64_t until_ms)
     return signal_number > 0 ? signal_number : 0;
 }
 
+static void
+s_end_at_once(gateway_t *gateway)
+{
+    weft_log_warning("second signal: ending at once",
+                     WEFT_UINT("requests", atomic_load(&gateway->in_flight)));
+    _exit(1);
+}
+
 /* The phases of leaving, see gateway.h.  Returns the exit status: 0 when nothing was cut off. */
 static int
 s_leave(gateway_t *gateway, const sigset_t *signals)
@@ -37,7 +45,7 @@ s_leave(gateway_t *gateway, const sigset_t *signals)
     int64_t until_ms = weft_mono_ms() + settings->lame_ms;
     while (weft_mono_ms() < until_ms) {
         if (s_wait_signal(signals, until_ms)) {
-            _exit(1);
+            s_end_at_once(gateway);
         }
     }
     atomic_store(&gateway->phase, GATEWAY_DRAINING);
@@ -45,7 +53,7 @@ s_leave(gateway_t *gateway, const sigset_t *signals)
     while (atomic_load(&gateway->in_flight) > 0 && weft_mono_ms() < until_ms) {
         int64_t soon_ms = weft_mono_ms() + 10;
         if (s_wait_signal(signals, soon_ms < until_ms ? soon_ms : until_ms)) {
-            _exit(1);
+            s_end_at_once(gateway);
         }
     }
     uint32_t cut = atomic_load(&gateway->in_flight);
