@@ -66,6 +66,51 @@ test_only_a_connection_that_lived_begins_anew(void **state)
     assert_int_equal(backoff.failures, 0);
 }
 
+/* When peers that lost their broker at one moment find it again, which is away for `away_ms`: how many of a
+ * thousand in the busiest tenth of a second, and when the last. */
+static void
+s_return(uint32_t away_ms, unsigned *most, uint32_t *last_ms)
+{
+    enum { PEERS = 1000, SLOT_MS = 100 };
+    unsigned slots[BACKOFF_CAP_MS / SLOT_MS + 1] = { 0 };
+    weft_rng_t rng;
+    weft_rng_seed(&rng, away_ms);
+    *most = 0;
+    *last_ms = 0;
+    for (int i = 0; i < PEERS; i++) {
+        backoff_t backoff;
+        uint32_t at_ms = 0;
+        backoff_init(&backoff);
+        do
+            at_ms += backoff_next(&backoff, &rng);
+        while (at_ms < away_ms);
+        const uint32_t late_ms = at_ms - away_ms;
+        assert_in_range(late_ms, 0, BACKOFF_CAP_MS);
+        *last_ms = late_ms > *last_ms ? late_ms : *last_ms;
+        const unsigned now = ++slots[late_ms / SLOT_MS];
+        *most = now > *most ? now : *most;
+    }
+}
+
+static void
+test_a_thousand_peers_do_not_come_back_together(void **state)
+{
+    (void) state;
+    /* The longer it was away the more evenly; one that is back within half a second had no time to be missed.
+     */
+    static const struct {
+        uint32_t away_ms;
+        unsigned most;
+    } ROWS[] = { { 500, 300 }, { 1000, 220 }, { 3000, 180 }, { 30000, 180 } };
+    for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
+        unsigned most;
+        uint32_t last_ms;
+        s_return(ROWS[i].away_ms, &most, &last_ms);
+        assert_in_range(most, 1, ROWS[i].most);
+        assert_in_range(last_ms, BACKOFF_CAP_MS / 2, BACKOFF_CAP_MS);
+    }
+}
+
 static void
 test_counting_does_not_wrap(void **state)
 {
@@ -84,6 +129,7 @@ main(void)
         cmocka_unit_test(test_steps_double_up_to_the_cap),
         cmocka_unit_test(test_jitter_is_full),
         cmocka_unit_test(test_only_a_connection_that_lived_begins_anew),
+        cmocka_unit_test(test_a_thousand_peers_do_not_come_back_together),
         cmocka_unit_test(test_counting_does_not_wrap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
