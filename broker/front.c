@@ -33,6 +33,10 @@ front_client_due(dispatcher_t *self, client_t *client)
         return;
     int64_t silent_ms = (self->now - client->last_at) / 1000;
     if (client->pings && silent_ms >= self->config.silence_ms) {
+        /* One that was only stopped must not wait for answers that never come. */
+        const peer_t to = { FRONT, client->number, false };
+        if (!client->framed)
+            core_send_short(self, to, WEFT_BYE, 0, 0);
         core_lose_client(self, client);
         return;
     }

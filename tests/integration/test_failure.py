@@ -237,6 +237,18 @@ class Gateway(MeshTest):
         self.assertEqual(load.stop(), {200: 4})
 
 
+    def test_stopped_for_longer_than_the_broker_waits_its_calls_end(self):
+        self.mesh.fake("thing", "wait")
+        load = Load(self.mesh, lambda connection: self.mesh.http("POST", "/v1/call/thing/wait", {"ms": 90000},
+                                                                 {"X-Request-Timeout-Ms": "90000"}, connection), threads=1)
+        eventually(lambda: self.mesh.outstanding("thing") == 1, what="it is in flight")
+        load.stopping = True
+        self.gateway.signal(signal.SIGSTOP)
+        eventually(lambda: self.broker.metric("weft_broker_clients") == 0, what="the broker gave it up")
+        self.gateway.signal(signal.SIGCONT)
+        self.assertEqual(load.stop(), {503: 1})  # not the deadline
+
+
 class Postgres(MeshTest):
     @classmethod
     def setUpClass(cls):

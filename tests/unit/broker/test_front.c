@@ -41,6 +41,22 @@ test_client_that_pinged_and_fell_silent_is_gone(void **state)
     harness_free(h);
 }
 
+/* It may only have been stopped: then it waits for answers that nobody will send. */
+static void
+test_client_that_is_given_up_is_told(void **state)
+{
+    (void) state;
+    harness_t *h = s_new();
+    harness_say(h, FRONT, 5, WEFT_PING, 1, 0);
+    harness_expect(h, FRONT, 5, WEFT_PONG);
+    harness_wait(h, 3999);
+    harness_expect_nothing(h, FRONT, 5);
+    harness_wait(h, 1);
+    harness_expect(h, FRONT, 5, WEFT_BYE);
+    harness_expect_nothing(h, FRONT, 5);
+    harness_free(h);
+}
+
 static void
 test_client_that_never_pings_keeps_its_requests(void **state)
 {
@@ -198,6 +214,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ping_is_answered_with_the_epoch),
         cmocka_unit_test(test_client_that_pinged_and_fell_silent_is_gone),
+        cmocka_unit_test(test_client_that_is_given_up_is_told),
         cmocka_unit_test(test_client_that_never_pings_keeps_its_requests),
         cmocka_unit_test(test_silent_client_without_requests_is_forgotten),
         cmocka_unit_test(test_waiting_clients_are_probed_but_never_a_req_socket),
