@@ -321,15 +321,8 @@ dispatcher_tick(dispatcher_t *self, int64_t now_us)
 /* ---- leaving */
 
 static void
-s_tell_all(dispatcher_t *self, weft_kind_t kind)
+s_tell_workers(dispatcher_t *self, weft_kind_t kind)
 {
-    LIST_EACH(link, next, &self->peers.client_list)
-    {
-        const client_t *client = LIST_ITEM(link, client_t, peers_link);
-        peer_t to = { FRONT, client->number, false };
-        if (!client->framed)
-            core_send_short(self, to, kind, 0, 0);
-    }
     LIST_EACH(link, next, &self->peers.worker_list)
     {
         peer_t to = { BACK, LIST_ITEM(link, worker_t, peers_link)->number, false };
@@ -345,8 +338,21 @@ dispatcher_drain(dispatcher_t *self, int64_t now_us)
     self->now = now_us;
     self->draining = true;
     watch_stop(self, "this broker is leaving");
-    s_tell_all(self, WEFT_DRAIN);
+    LIST_EACH(link, next, &self->peers.client_list)
+    front_say_drain(self, LIST_ITEM(link, client_t, peers_link));
+    s_tell_workers(self, WEFT_DRAIN);
     loss_settle(self);
+}
+
+bool
+dispatcher_settled(const dispatcher_t *self)
+{
+    LIST_EACH(link, next, &self->peers.client_list)
+    {
+        if (LIST_ITEM(link, client_t, peers_link)->unsettled)
+            return false;
+    }
+    return true;
 }
 
 bool
@@ -382,7 +388,14 @@ dispatcher_bye(dispatcher_t *self, int64_t now_us)
                         "this broker is leaving");
         }
     }
-    s_tell_all(self, WEFT_BYE);
+    LIST_EACH(link, next, &self->peers.client_list)
+    {
+        const client_t *client = LIST_ITEM(link, client_t, peers_link);
+        const peer_t to = { FRONT, client->number, false };
+        if (!client->framed)
+            core_send_short(self, to, WEFT_BYE, 0, 0);
+    }
+    s_tell_workers(self, WEFT_BYE);
     loss_settle(self);
     self->left = true;
     return abandoned;

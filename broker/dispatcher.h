@@ -74,6 +74,9 @@ int64_t dispatcher_tick(dispatcher_t *self, int64_t now_us);
 void dispatcher_drain(dispatcher_t *self, int64_t now_us);
 /* Nothing is queued or handed out. */
 bool dispatcher_idle(const dispatcher_t *self);
+/* Every client with a heartbeat has heard that this broker leaves, and what it sent before has been received:
+ * its PONG has come, or it is gone. */
+bool dispatcher_settled(const dispatcher_t *self);
 /* Answers all that is still held with UNAVAILABLE, says BYE to all. Returns how many requests were abandoned.
  */
 uint32_t dispatcher_bye(dispatcher_t *self, int64_t now_us);

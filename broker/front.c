@@ -8,6 +8,9 @@
 #include "broker/hash.h"
 #include "broker/routing.h"
 
+/* Of the PING behind a DRAIN, so that the PONG of an earlier probe is not taken for its own. */
+#define DRAIN_PING_ID 1
+
 void
 front_watch_over(dispatcher_t *self, client_t *client)
 {
@@ -174,6 +177,19 @@ s_cancel(dispatcher_t *self, client_t *client, uint64_t key)
 }
 
 void
+front_say_drain(dispatcher_t *self, client_t *client)
+{
+    const peer_t to = { FRONT, client->number, false };
+    if (client->framed || client->gone)
+        return; /* a REQ socket hears nothing unasked */
+    core_send_short(self, to, WEFT_DRAIN, 0, 0);
+    if (client->pings) {
+        client->unsettled = true;
+        core_send_short(self, to, WEFT_PING, DRAIN_PING_ID, 0);
+    }
+}
+
+void
 front_receive(dispatcher_t *self, peer_t from, zmq_msg_t *frame)
 {
     weft_message_t message;
@@ -200,11 +216,15 @@ front_receive(dispatcher_t *self, peer_t from, zmq_msg_t *frame)
             if (!client->pings) {
                 client->pings = true;
                 front_watch_over(self, client);
+                if (self->draining)
+                    front_say_drain(self, client); /* it has just connected */
             }
             core_send_short(self, from, WEFT_PONG, message.id, self->config.epoch);
         }
         break;
     case WEFT_PONG:
+        if (client && message.id == DRAIN_PING_ID)
+            client->unsettled = false;
         break;
     case WEFT_BYE:
         if (client)

@@ -18,7 +18,10 @@ enum {
     BATCH = 256,         /* messages of one socket before it is the other's turn */
     SLEEP_MAX_MS = 1000, /* so that `ticks` moves */
     GAUGES_US = 250000,  /* between two publications of the metrics */
-    DRAIN_LEAST_MS = 300 /* so that requests under way when DRAIN was sent are refused, not lost */
+    /* So that requests under way when DRAIN was sent are refused, not lost: at least so long for clients that
+     * only connect or have no heartbeat, at most so long for the PONGs of those that have. */
+    DRAIN_LEAST_MS = 300,
+    DRAIN_SETTLE_MS = 3000
 };
 
 /* Receives a batch; returns how many. */
@@ -71,6 +74,7 @@ s_sleep(loop_t *self, int64_t until_us)
 /* When to leave: INT64_MAX while nobody wants it. */
 typedef struct {
     int64_t earliest_us;
+    int64_t settled_us; /* then nobody's PONG is waited for any more */
     int64_t latest_us;
 } leave_t;
 
@@ -84,12 +88,22 @@ s_begin_drain(loop_t *self, leave_t *leave, int64_t now_us)
     leave->latest_us = now_us + (int64_t) self->drain_ms * 1000;
     int64_t least_us = now_us + INT64_C(1000) * DRAIN_LEAST_MS;
     leave->earliest_us = least_us < leave->latest_us ? least_us : leave->latest_us;
+    leave->settled_us = now_us + INT64_C(1000) * DRAIN_SETTLE_MS;
+}
+
+static bool
+s_may_leave(const loop_t *self, const leave_t *leave, int64_t now_us)
+{
+    if (now_us >= leave->latest_us)
+        return true;
+    return now_us >= leave->earliest_us && dispatcher_idle(self->dispatcher) &&
+           (now_us >= leave->settled_us || dispatcher_settled(self->dispatcher));
 }
 
 uint32_t
 loop_run(loop_t *self)
 {
-    leave_t leave = { INT64_MAX, INT64_MAX };
+    leave_t leave = { INT64_MAX, INT64_MAX, INT64_MAX };
     int64_t gauges_at = 0;
     zmq_msg_t frame;
     int rc = zmq_msg_init(&frame);
@@ -100,7 +114,7 @@ loop_run(loop_t *self)
         atomic_fetch_add_explicit(self->ticks, 1, memory_order_relaxed);
         if (dispatcher_draining(self->dispatcher) && leave.latest_us == INT64_MAX)
             s_begin_drain(self, &leave, now_us);
-        if (now_us >= leave.latest_us || (now_us >= leave.earliest_us && dispatcher_idle(self->dispatcher)))
+        if (s_may_leave(self, &leave, now_us))
             break;
         if (now_us >= gauges_at) {
             gauges_publish(self->gauges, self->dispatcher, self->sockets);

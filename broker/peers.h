@@ -20,6 +20,7 @@ struct client {
     bool framed;     /* its last message had a REQ socket's delimiter: never sent anything unasked */
     bool pings;      /* has sent a PING: its silence means that it is gone */
     bool gone;       /* waits to be reaped */
+    bool unsettled;  /* was told DRAIN, and requests that it sent before it heard may be on their way */
     uint32_t owed;   /* requests in `unanswered` */
     int64_t last_at; /* of its last message */
     int64_t probe_at;

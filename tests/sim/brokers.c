@@ -92,7 +92,8 @@ brokers_tick(sim_t *self, node_t *node)
 {
     const int64_t next = dispatcher_tick(node->dispatcher, self->now);
     checks_broker(self, node);
-    if (node->leave_at != 0 && self->now >= node->leave_at && dispatcher_idle(node->dispatcher)) {
+    if (node->leave_at != 0 && self->now >= node->leave_at && dispatcher_idle(node->dispatcher) &&
+        (self->now >= node->leave_at + 3000000 || dispatcher_settled(node->dispatcher))) {
         TRACE(self, "broker %u leaves", node->index);
         const uint32_t abandoned = dispatcher_bye(node->dispatcher, self->now);
         SIM_REQUIRE(self, abandoned == 0, "idle broker %u abandoned %u requests", node->index, abandoned);

@@ -111,6 +111,67 @@ test_noise_from_both_sides_harms_nobody(void **state)
     harness_free(h);
 }
 
+/* Ends a harness whose dispatcher has left, and so takes nothing in any more. */
+static void
+s_end_left(harness_t *h)
+{
+    dispatcher_destroy(&h->dispatcher);
+    h->dispatcher = dispatcher_new(&(dispatcher_config_t){ .epoch = 1,
+                                                           .in_flight_max = 1,
+                                                           .queue_max = 1,
+                                                           .services_max = 1,
+                                                           .workers_max = 1,
+                                                           .clients_max = 1 },
+                                   NULL, NULL);
+    h->empty_bytes = dispatcher_bytes(h->dispatcher);
+    harness_free(h);
+}
+
+static uint64_t
+s_expect_drain(harness_t *h, uint32_t client)
+{
+    weft_message_t ping;
+    harness_expect(h, FRONT, client, WEFT_DRAIN);
+    assert_true(harness_take_any(h, FRONT, client, &ping, NULL));
+    assert_int_equal(ping.kind, WEFT_PING);
+    return ping.id;
+}
+
+/* What a client sent before it heard of the DRAIN comes ahead of its PONG. */
+static void
+test_drain_is_settled_when_every_heartbeat_heard_of_it(void **state)
+{
+    (void) state;
+    harness_t *h = s_new();
+    harness_request(h, 5, 1, "echo", "echo", 5000); /* a script: no heartbeat, no PONG */
+    for (uint32_t client = 6; client <= 8; client++) {
+        harness_say(h, FRONT, client, WEFT_PING, 3, 0);
+        harness_expect(h, FRONT, client, WEFT_PONG);
+    }
+    assert_true(dispatcher_settled(h->dispatcher));
+    dispatcher_drain(h->dispatcher, h->now_us);
+    const uint64_t id = s_expect_drain(h, 6);
+    assert_false(dispatcher_settled(h->dispatcher));
+    harness_say(h, FRONT, 6, WEFT_PONG, id, 0);
+    harness_say(h, FRONT, 7, WEFT_PONG, 0, 0); /* of an earlier probe: says nothing about the DRAIN */
+    harness_say(h, FRONT, 8, WEFT_BYE, 0, 0);
+    assert_false(dispatcher_settled(h->dispatcher));
+    harness_request(h, 7, 2, "echo", "echo", 5000);
+    s_expect_drain(h, 7);
+    harness_expect_reply(h, 7, 2, WEFT_UNAVAILABLE, "no");
+    harness_say(h, FRONT, 7, WEFT_PONG, id, 0);
+    assert_true(dispatcher_settled(h->dispatcher));
+    /* One that connects only now is told at once. */
+    harness_say(h, FRONT, 9, WEFT_PING, 3, 0);
+    s_expect_drain(h, 9);
+    harness_expect(h, FRONT, 9, WEFT_PONG);
+    assert_false(dispatcher_settled(h->dispatcher));
+    harness_say(h, FRONT, 9, WEFT_PONG, id, 0);
+    assert_true(dispatcher_settled(h->dispatcher));
+    assert_int_equal(dispatcher_bye(h->dispatcher, h->now_us), 0);
+    s_end_left(h);
+}
+
 static void
 test_drain_tells_all_finishes_what_is_held_and_refuses_what_is_new(void **state)
 {
@@ -146,16 +207,7 @@ test_drain_tells_all_finishes_what_is_held_and_refuses_what_is_new(void **state)
     harness_expect(h, FRONT, 5, WEFT_BYE);
     harness_expect(h, BACK, 1, WEFT_BYE);
     harness_expect_nothing(h, FRONT, 6);
-    dispatcher_destroy(&h->dispatcher);
-    h->dispatcher = dispatcher_new(&(dispatcher_config_t){ .epoch = 1,
-                                                           .in_flight_max = 1,
-                                                           .queue_max = 1,
-                                                           .services_max = 1,
-                                                           .workers_max = 1,
-                                                           .clients_max = 1 },
-                                   NULL, NULL);
-    h->empty_bytes = dispatcher_bytes(h->dispatcher);
-    harness_free(h);
+    s_end_left(h);
 }
 
 static void
@@ -348,6 +400,7 @@ main(void)
         cmocka_unit_test(test_other_versions_are_answered_where_they_have_an_id),
         cmocka_unit_test(test_unknown_kinds_and_more_frames_are_dropped),
         cmocka_unit_test(test_noise_from_both_sides_harms_nobody),
+        cmocka_unit_test(test_drain_is_settled_when_every_heartbeat_heard_of_it),
         cmocka_unit_test(test_drain_tells_all_finishes_what_is_held_and_refuses_what_is_new),
         cmocka_unit_test(test_bye_answers_what_is_still_held),
         cmocka_unit_test(test_destroy_frees_what_is_in_flight),

@@ -223,6 +223,34 @@ test_drain_by_request_ends_it_as_a_signal_does(void **state)
     s_teardown(&f);
 }
 
+static void
+test_drain_waits_for_the_pong_of_a_client_with_a_heartbeat(void **state)
+{
+    (void) state;
+    fixture_t f;
+    zmq_msg_t frame;
+    weft_message_t message = { .kind = WEFT_PING, .id = 1 };
+    s_setup(&f, 60000);
+    s_send(f.client, &message);
+    (void) s_expect(f.client, WEFT_PONG);
+    s_signal(&f);
+    (void) s_expect(f.client, WEFT_DRAIN);
+    assert_int_equal(zmq_msg_init(&frame), 0);
+    assert_true(zmq_msg_recv(&frame, f.client, 0) >= 0);
+    const char *why;
+    assert_int_equal(weft_wire_decode(zmq_msg_data(&frame), zmq_msg_size(&frame), &message, &why), WEFT_OK);
+    assert_int_equal(message.kind, WEFT_PING);
+    assert_int_equal(zmq_msg_close(&frame), 0);
+    s_request(&f, "echo", "echo"); /* crossed the DRAIN */
+    assert_int_equal(s_expect(f.client, WEFT_REPLY).status, WEFT_UNAVAILABLE);
+    message.kind = WEFT_PONG;
+    s_send(f.client, &message);
+    (void) s_expect(f.client, WEFT_BYE);
+    s_join(&f);
+    assert_int_equal(f.abandoned, 0);
+    s_teardown(&f);
+}
+
 /* Many messages both ways: nothing sleeps on a socket that still has some. */
 static void
 test_thousands_of_requests_all_come_back(void **state)
@@ -255,6 +283,7 @@ main(void)
         cmocka_unit_test(test_request_goes_round_and_a_signal_ends_it_in_order),
         cmocka_unit_test(test_what_is_held_when_the_time_is_over_is_abandoned),
         cmocka_unit_test(test_drain_by_request_ends_it_as_a_signal_does),
+        cmocka_unit_test(test_drain_waits_for_the_pong_of_a_client_with_a_heartbeat),
         cmocka_unit_test(test_thousands_of_requests_all_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
