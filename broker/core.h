@@ -24,6 +24,8 @@ enum {
     ENDING_MS = 60 * 1000, /* a client that does not read is owed its last answer for this long */
     WATCH_MS = 50,         /* changes of the registry within this time are one event */
     WATCH_MINOR_MS = 1000, /* the same where only capacities changed: workers adapt them all the time */
+    YOUNG_MS = 3000,       /* a broker that started so lately may not have all its workers back */
+    YOUNG_RETRY_MS = 200,  /* what a request for a service that is unknown until then is told to wait */
     WATCH_PACE_MS = 5      /* between two portions of a watcher's first listing */
 };
 enum {

@@ -100,6 +100,24 @@ s_read_meta(const dispatcher_t *self, request_t *request, weft_span_t meta)
     }
 }
 
+/* The services of a broker that has just started are on their way to it: "not yet" rather than "no". */
+static void
+s_refuse_unknown(dispatcher_t *self, request_t *request)
+{
+    static const char DETAILS[] = "\x81\xaeretry_after_ms\xcc";
+    char details[sizeof DETAILS];
+    core_count(self, COUNT_REFUSED_SERVICE);
+    if (self->started_at == 0 || self->now - self->started_at >= (int64_t) YOUNG_MS * 1000) {
+        ending_fail(self, request, WEFT_UNAVAILABLE, "no worker offers this service");
+        return;
+    }
+    memcpy(details, DETAILS, sizeof DETAILS - 1);
+    details[sizeof DETAILS - 1] = (char) YOUNG_RETRY_MS;
+    ending_fail_details(self, request, WEFT_UNAVAILABLE,
+                        "no worker offers this service yet: this broker has just started",
+                        (weft_span_t){ details, sizeof details });
+}
+
 static void
 s_request(dispatcher_t *self, peer_t from, zmq_msg_t *frame, const weft_message_t *message)
 {
@@ -144,8 +162,7 @@ s_request(dispatcher_t *self, peer_t from, zmq_msg_t *frame, const weft_message_
             broker_service_request(self, request, message);
             return;
         }
-        core_count(self, COUNT_REFUSED_SERVICE);
-        ending_fail(self, request, WEFT_UNAVAILABLE, "no worker offers this service");
+        s_refuse_unknown(self, request);
         return;
     }
     request->service->requests++;

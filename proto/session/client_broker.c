@@ -3,7 +3,10 @@
 
 #include <stdlib.h>
 
-enum { CANCELS_MAX = 256 }; /* unsent CANCELs kept per link; the broker's own ttl ends what is beyond */
+enum {
+    CANCELS_MAX = 256, /* unsent CANCELs kept per link; the broker's own ttl ends what is beyond */
+    LACK_MS = 1000     /* how long a broker that cannot do a service is left out for it */
+};
 
 broker_t *
 client_broker_find(const client_session_t *self, uint32_t number)
@@ -91,27 +94,64 @@ client_broker_flush(client_session_t *self, broker_t *broker)
     return broker->cancel_count == 0;
 }
 
-/* The broker with least in flight among those that are up and were not passed over in this round, ties at
- * random.  `avoid`: it has just refused this call; it is taken only when there is no other. */
-broker_t *
-client_broker_choose(client_session_t *self, uint32_t avoid)
+/* ---- choosing ---- */
+
+void
+client_broker_lacks(broker_t *broker, uint64_t service, int64_t now_ms)
 {
-    broker_t *best = NULL, *avoided = NULL;
+    broker->lacks[service % LACKS_MAX] = (lack_t){ service, now_ms + LACK_MS };
+}
+
+static bool
+s_lacks(const broker_t *broker, uint64_t service, int64_t now_ms)
+{
+    const lack_t *lack = &broker->lacks[service % LACKS_MAX];
+    return lack->service == service && lack->until > now_ms;
+}
+
+/* The lower the better.  One that misses an answer to a PING may be stopped: what is sent there now waits
+ * until the heartbeat gives it up, and may then be lost; a refusal costs less.  Where all are silent it was
+ * this process that did not run. */
+static int
+s_rank(const client_session_t *self, const broker_t *broker, const call_t *call, int64_t now_ms)
+{
+    if (now_ms - broker->link.heard_at > 2 * (int64_t) self->config.ping_ms)
+        return 2;
+    return broker->link.number == call->refused_by || s_lacks(broker, call->service, now_ms);
+}
+
+broker_t *
+client_broker_choose(client_session_t *self, const call_t *call, int64_t now_ms)
+{
+    broker_t *best = NULL;
+    int best_rank = 0;
     uint32_t ties = 0;
     for (uint32_t i = 0; i < self->broker_count; i++) {
         broker_t *broker = self->brokers[i];
         if (broker->link.state != LINK_UP || broker->passed_over == self->round)
             continue;
-        if (broker->link.number == avoid) {
-            avoided = broker;
-        } else if (!best || broker->in_flight < best->in_flight) {
+        const int rank = s_rank(self, broker, call, now_ms);
+        if (!best || rank < best_rank || (rank == best_rank && broker->in_flight < best->in_flight)) {
             best = broker;
+            best_rank = rank;
             ties = 1;
-        } else if (broker->in_flight == best->in_flight && weft_rng_below(&self->rng, ++ties) == 0) {
+        } else if (rank == best_rank && broker->in_flight == best->in_flight &&
+                   weft_rng_below(&self->rng, ++ties) == 0) {
             best = broker;
         }
     }
-    return best ? best : avoided;
+    return best;
+}
+
+bool
+client_broker_other(const client_session_t *self, const broker_t *than, const call_t *call, int64_t now_ms)
+{
+    for (uint32_t i = 0; i < self->broker_count; i++) {
+        const broker_t *broker = self->brokers[i];
+        if (broker != than && broker->link.state == LINK_UP && s_rank(self, broker, call, now_ms) == 0)
+            return true;
+    }
+    return false;
 }
 
 uint32_t

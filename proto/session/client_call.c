@@ -6,7 +6,8 @@
 enum {
     FLUSH_MS = 5,       /* how soon a full pipe is tried again */
     MESSAGE_MAX = 1024, /* bytes kept of a peer's text where a reply has to be written anew */
-    REWRITE_MAX = WEFT_FRAME_MAX / 2
+    REWRITE_MAX = WEFT_FRAME_MAX / 2,
+    MOVES_MAX = 32 /* attempts of one call that cost nothing: a few seconds of a broker that comes back */
 };
 
 void
@@ -111,7 +112,7 @@ s_send(client_session_t *self, call_t *call, int64_t now_ms)
     self->round++;
     call->id_high = self->id_high++;
     for (;;) {
-        broker_t *broker = client_broker_choose(self, call->refused_by);
+        broker_t *broker = client_broker_choose(self, call, now_ms);
         if (!broker)
             return false;
         zmq_msg_t frame;
@@ -175,41 +176,71 @@ client_call_flush(client_session_t *self, int64_t now_ms)
 
 /* ---- replies --------------------------------------------------------------------------------------- */
 
-/* A refusal that may be tried again: true when the call goes on. */
-static bool
-s_retry(client_session_t *self, call_t *call, const weft_message_t *message, const weft_error_body_t *error,
-        int64_t now_ms)
+/* Sends a refused call again, elsewhere where that can be. */
+static void
+s_again(client_session_t *self, call_t *call, int64_t delay_ms, int64_t now_ms)
 {
-    if (message->status != WEFT_UNAVAILABLE && message->status != WEFT_RESOURCE_EXHAUSTED)
-        return false;
-    if (error->executed_maybe || call->streamed || call->attempts >= self->config.attempts_max)
-        return false;
-    broker_t *broker = call->broker;
-    /* A broker that leaves refuses what crossed its DRAIN: that is no sign of overload, so it costs nothing.
-     */
-    const bool leaving = broker->link.state == LINK_DRAINING;
-    int64_t delay_ms = 0;
-    if (!leaving) {
-        delay_ms = retry_delay_ms(&self->rng, call->attempts,
-                                  weft_mp_get_uint(error->details, "retry_after_ms", 0));
-        if (now_ms + delay_ms >= call->deadline_ms)
-            return false;
-        if (!retry_spend(&self->retry)) {
-            self->stats.retries_denied++;
-            return false;
-        }
-    } else if (now_ms >= call->deadline_ms) {
-        return false;
-    }
     self->stats.retries++;
-    call->refused_by = broker->link.number;
+    call->refused_by = call->broker->link.number;
     client_call_leave(call);
-    if (leaving) {
+    if (delay_ms == 0) {
         client_call_send(self, call, now_ms);
     } else {
         call->state = CALL_BACKOFF;
         deadlines_set(&self->due, &call->due, now_ms + delay_ms);
     }
+}
+
+/* The broker itself says that it cannot do the service: it leaves, or no worker of it has registered there.
+ * That is no sign of overload, and another broker may well be able to: going there costs nothing.  So does
+ * waiting as long as a broker asks for that has just come back and whose workers are still on their way. */
+static bool
+s_move(client_session_t *self, call_t *call, const weft_error_body_t *error, int64_t now_ms)
+{
+    broker_t *broker = call->broker;
+    const bool leaving = broker->link.state == LINK_DRAINING;
+    int64_t delay_ms = 0;
+    if (call->moves >= MOVES_MAX)
+        return false;
+    client_broker_lacks(broker, call->service, now_ms);
+    if (!leaving && !client_broker_other(self, broker, call, now_ms)) {
+        const uint64_t after_ms = weft_mp_get_uint(error->details, "retry_after_ms", 0);
+        if (after_ms == 0)
+            return false;
+        delay_ms = retry_delay_ms(&self->rng, 1, after_ms);
+    }
+    if (now_ms + delay_ms >= call->deadline_ms)
+        return false;
+    call->moves++;
+    s_again(self, call, delay_ms, now_ms);
+    return true;
+}
+
+/* A refusal that may be tried again: true when the call goes on. */
+static bool
+s_retry(client_session_t *self, call_t *call, const weft_message_t *message, const weft_error_body_t *error,
+        int64_t now_ms)
+{
+    if ((message->status != WEFT_UNAVAILABLE && message->status != WEFT_RESOURCE_EXHAUSTED) || call->streamed)
+        return false;
+    const bool by_broker = message->status == WEFT_UNAVAILABLE &&
+                           weft_span_equal(error->hop, WEFT_SPAN("broker"));
+    if (error->executed_maybe && !(by_broker && call->idempotent))
+        return false; /* the workers that had it were lost: only what may be done twice goes on */
+    if (by_broker && !error->executed_maybe && s_move(self, call, error, now_ms))
+        return true;
+    if (call->attempts - call->moves >= self->config.attempts_max)
+        return false;
+    const int64_t delay_ms = retry_delay_ms(&self->rng, call->attempts - call->moves,
+                                            weft_mp_get_uint(error->details, "retry_after_ms", 0));
+    if (now_ms + delay_ms >= call->deadline_ms)
+        return false;
+    if (!retry_spend(&self->retry)) {
+        self->stats.retries_denied++;
+        return false;
+    }
+    call->maybe |= error->executed_maybe;
+    s_again(self, call, delay_ms, now_ms);
     return true;
 }
 

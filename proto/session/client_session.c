@@ -75,7 +75,7 @@ client_session_down(client_session_t *self, uint32_t number, int64_t now_ms)
     self->stats.broker_losses++;
     while (!list_empty(&broker->calls)) {
         call_t *call = LIST_ITEM(broker->calls.next, call_t, chain);
-        if (call->idempotent && !call->streamed && call->attempts < self->config.attempts_max &&
+        if (call->idempotent && !call->streamed && call->attempts - call->moves < self->config.attempts_max &&
             call->deadline_ms > now_ms) {
             client_call_leave(call);
             call->maybe = true;
@@ -179,6 +179,16 @@ client_session_receive(client_session_t *self, uint32_t number, zmq_msg_t *frame
 
 /* ---- calls ---- */
 
+/* FNV-1a (Fowler, Noll, Vo): names are short, and two that meet are only left out together for a second. */
+static uint64_t
+s_hash(weft_span_t name)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < name.size; i++)
+        hash = (hash ^ (unsigned char) name.data[i]) * 1099511628211u;
+    return hash;
+}
+
 weft_status_t
 client_session_submit(client_session_t *self, zmq_msg_t *request, bool idempotent, void *call_context,
                       int64_t now_ms, uint64_t *ticket)
@@ -195,9 +205,11 @@ client_session_submit(client_session_t *self, zmq_msg_t *request, bool idempoten
     call_t *call = slots_take(&self->calls);
     if (!call)
         return WEFT_RESOURCE_EXHAUSTED;
+    const uint64_t service = s_hash(message.service); /* a short frame's bytes move with it */
     zmq_msg_init(&call->frame);
     if (zmq_msg_move(&call->frame, request) != 0)
         abort();
+    call->service = service;
     call->idempotent = idempotent;
     call->context = call_context;
     call->deadline_ms = now_ms + message.ttl_ms;
@@ -351,7 +363,7 @@ client_session_check(const client_session_t *self)
         const call_t *call = slots_at(&self->calls, slot);
         if (!call)
             continue;
-        s_require(call->due.place != 0 && call->attempts <= self->config.attempts_max);
+        s_require(call->due.place != 0 && call->attempts - call->moves <= self->config.attempts_max);
         sent += call->state == CALL_SENT;
         waiting += call->state == CALL_WAITING;
         backing_off += call->state == CALL_BACKOFF;

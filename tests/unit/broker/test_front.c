@@ -57,6 +57,30 @@ test_client_that_is_given_up_is_told(void **state)
     harness_free(h);
 }
 
+static uint64_t
+s_retry_after_ms(harness_t *h, uint64_t id)
+{
+    weft_error_body_t error;
+    harness_request(h, 5, id, "nobody", "echo", 1000);
+    weft_message_t reply = harness_expect_reply(h, 5, id, WEFT_UNAVAILABLE, "no");
+    weft_error_body_read(reply.body, &error);
+    return weft_mp_get_uint(error.details, "retry_after_ms", 0);
+}
+
+static void
+test_young_broker_does_not_know_yet(void **state)
+{
+    (void) state;
+    harness_t *h = s_new();
+    harness_wait(h, 1);
+    assert_int_equal(s_retry_after_ms(h, 1), 200);
+    harness_wait(h, 2990);
+    assert_int_equal(s_retry_after_ms(h, 2), 200);
+    harness_wait(h, 10);
+    assert_int_equal(s_retry_after_ms(h, 3), 0);
+    harness_free(h);
+}
+
 static void
 test_client_that_never_pings_keeps_its_requests(void **state)
 {
@@ -215,6 +239,7 @@ main(void)
         cmocka_unit_test(test_ping_is_answered_with_the_epoch),
         cmocka_unit_test(test_client_that_pinged_and_fell_silent_is_gone),
         cmocka_unit_test(test_client_that_is_given_up_is_told),
+        cmocka_unit_test(test_young_broker_does_not_know_yet),
         cmocka_unit_test(test_client_that_never_pings_keeps_its_requests),
         cmocka_unit_test(test_silent_client_without_requests_is_forgotten),
         cmocka_unit_test(test_waiting_clients_are_probed_but_never_a_req_socket),

@@ -408,7 +408,7 @@ test_refusal_is_final_when_maybe_or_no_time_or_no_budget(void **state)
     fixture_t *self = *state;
     static caller_t caller; /* outlives the test: teardown ends open calls */
     s_up(self, 1);
-    s_submit(self, &caller, true, 5000);
+    s_submit(self, &caller, false, 5000);
     s_feed_error(self, 1, wire_next(&self->wire, 1, WEFT_REQUEST).id, WEFT_UNAVAILABLE, true, WEFT_SPAN(""));
     s_ended(&caller, 1, WEFT_UNAVAILABLE, true);
     s_submit(self, &caller, true, 5000);
@@ -431,6 +431,123 @@ test_refusal_is_final_when_maybe_or_no_time_or_no_budget(void **state)
     }
     assert_in_range(retried, 10, 14);
     assert_true(client_session_stats(self->session)->retries_denied > 0);
+}
+
+/* The broker lost the worker that had it, and the second one as well. */
+static void
+test_idempotent_call_whose_workers_were_lost_is_sent_again(void **state)
+{
+    fixture_t *self = *state;
+    static caller_t caller; /* outlives the test: teardown ends open calls */
+    s_up(self, 1);
+    s_submit(self, &caller, true, 5000);
+    s_feed_error(self, 1, wire_next(&self->wire, 1, WEFT_REQUEST).id, WEFT_UNAVAILABLE, true, WEFT_SPAN(""));
+    assert_int_equal(caller.count, 0);
+    s_advance(self, 30);
+    /* What is said of the second attempt does not undo the first. */
+    s_feed_error(self, 1, wire_next(&self->wire, 1, WEFT_REQUEST).id, WEFT_NOT_FOUND, false, WEFT_SPAN(""));
+    s_ended(&caller, 1, WEFT_NOT_FOUND, true);
+    assert_int_equal(client_session_stats(self->session)->retries, 1);
+}
+
+/* A broker that came back before its workers: it refuses quickly, so it always has least in flight. */
+static void
+test_broker_that_cannot_do_a_service_is_left_out(void **state)
+{
+    fixture_t *self = *state;
+    static caller_t caller; /* outlives the test: teardown ends open calls */
+    s_up(self, 1);
+    for (unsigned i = 0; i < 40; i++) /* more than the budget of retries has */
+        s_submit(self, &caller, false, 60000);
+    s_up(self, 2);
+    for (unsigned i = 0; i < 40; i++)
+        s_feed_error(self, 1, wire_next(&self->wire, 1, WEFT_REQUEST).id, WEFT_UNAVAILABLE, false,
+                     WEFT_SPAN(""));
+    for (unsigned i = 0; i < 40; i++)
+        wire_next(&self->wire, 2, WEFT_REQUEST); /* at once */
+    for (unsigned i = 0; i < 5; i++) {
+        s_submit(self, &caller, false, 60000);
+        wire_next(&self->wire, 2, WEFT_REQUEST);
+    }
+    wire_quiet(&self->wire, 1);
+    assert_int_equal(caller.count, 0);
+    s_advance(self, 1001);
+    s_submit(self, &caller, false, 60000);
+    wire_next(&self->wire, 1, WEFT_REQUEST);
+}
+
+static void
+test_only_broker_that_asks_for_time_gets_it(void **state)
+{
+    fixture_t *self = *state;
+    static caller_t caller; /* outlives the test: teardown ends open calls */
+    s_up(self, 1);
+    for (unsigned i = 0; i < 40; i++)
+        s_submit(self, &caller, false, 5000);
+    for (unsigned i = 0; i < 40; i++) /* {"retry_after_ms": 100} */
+        s_feed_error(self, 1, wire_next(&self->wire, 1, WEFT_REQUEST).id, WEFT_UNAVAILABLE, false,
+                     WEFT_SPAN("\x81\xaeretry_after_ms\x64"));
+    s_advance(self, 100);
+    wire_quiet(&self->wire, 1);
+    s_advance(self, 20);
+    for (unsigned i = 0; i < 40; i++)
+        s_feed_ok(self, 1, wire_next(&self->wire, 1, WEFT_REQUEST).id);
+    s_ended(&caller, 40, WEFT_OK, false);
+    assert_int_equal(client_session_stats(self->session)->retries_denied, 0);
+}
+
+static void
+test_moves_are_bounded(void **state)
+{
+    fixture_t *self = *state;
+    static caller_t caller; /* outlives the test: teardown ends open calls */
+    unsigned sent = 0;
+    s_up(self, 1);
+    s_submit(self, &caller, false, 60000);
+    while (caller.count == 0 && sent < 100) {
+        sent++;
+        s_feed_error(self, 1, wire_next(&self->wire, 1, WEFT_REQUEST).id, WEFT_UNAVAILABLE, false,
+                     WEFT_SPAN("\x81\xaeretry_after_ms\x64"));
+        s_advance(self, 150); /* behind the last moves come the attempts that cost something */
+    }
+    s_ended(&caller, 1, WEFT_UNAVAILABLE, false);
+    assert_int_equal(sent, 32 + 3);
+    assert_int_equal(caller.answers[0].attempts, sent);
+}
+
+static void
+test_silent_broker_is_chosen_last(void **state)
+{
+    fixture_t *self = *state;
+    static caller_t caller; /* outlives the test: teardown ends open calls */
+    s_up(self, 1);
+    s_up(self, 2);
+    for (unsigned i = 0; i < 21; i++) {
+        s_advance(self, 100);
+        s_feed_message(self, 2, (weft_message_t){ .kind = WEFT_PONG, .id = 1, .epoch = 7 });
+    }
+    for (unsigned i = 0; i < 10; i++) {
+        s_submit(self, &caller, false, 60000);
+        wire_next(&self->wire, 2, WEFT_REQUEST);
+    }
+    wire_quiet(&self->wire, 1);
+    assert_int_equal(self->wire.links[1].dropped, 0);
+    /* Not even behind one that has just come back without its workers: waiting costs less. */
+    s_submit(self, &caller, false, 60000);
+    s_feed_error(self, 2, wire_next(&self->wire, 2, WEFT_REQUEST).id, WEFT_UNAVAILABLE, false,
+                 WEFT_SPAN("\x81\xaeretry_after_ms\x64"));
+    wire_quiet(&self->wire, 1);
+    s_feed_message(self, 2, (weft_message_t){ .kind = WEFT_PONG, .id = 1, .epoch = 7 });
+    s_advance(self, 120);
+    s_feed_ok(self, 2, wire_next(&self->wire, 2, WEFT_REQUEST).id);
+    s_ended(&caller, 1, WEFT_OK, false);
+    s_feed_message(self, 1, (weft_message_t){ .kind = WEFT_PONG, .id = 1, .epoch = 7 });
+    s_submit(self, &caller, false, 60000);
+    wire_next(&self->wire, 1, WEFT_REQUEST);
+    /* Where nobody was heard for a while, nobody is to blame. */
+    s_advance(self, 2100);
+    s_submit(self, &caller, false, 60000);
+    wire_next(&self->wire, 1, WEFT_REQUEST);
 }
 
 static void
@@ -632,6 +749,11 @@ main(void)
         TEST(test_attempts_are_bounded),
         TEST(test_refusal_is_retried_at_another_broker_after_back_off),
         TEST(test_refusal_is_final_when_maybe_or_no_time_or_no_budget),
+        TEST(test_idempotent_call_whose_workers_were_lost_is_sent_again),
+        TEST(test_broker_that_cannot_do_a_service_is_left_out),
+        TEST(test_only_broker_that_asks_for_time_gets_it),
+        TEST(test_moves_are_bounded),
+        TEST(test_silent_broker_is_chosen_last),
         TEST(test_doubt_of_an_earlier_attempt_stays),
         TEST(test_full_pipe_takes_another_link_or_waits),
         TEST(test_spreads_by_least_in_flight),
