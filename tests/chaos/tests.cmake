@@ -1,7 +1,16 @@
-# The handler of tests/chaos/test_chaos.py.
+# The handlers of tests/chaos/test_chaos.py and test_rolling.py, and the load of the latter.
 include(integration/python.cmake)
-add_executable(chaos_handler ${CMAKE_CURRENT_SOURCE_DIR}/chaos/chaos_handler.c)
-target_link_libraries(chaos_handler PRIVATE weft weft_options)
+foreach(program chaos_handler rolling_handler rolling_load)
+    add_executable(${program} ${CMAKE_CURRENT_SOURCE_DIR}/chaos/${program}.c)
+    target_link_libraries(${program} PRIVATE weft weft_options)
+endforeach()
+# Below the library's public face: sessions and the bus.
+add_executable(rolling_crowd ${CMAKE_CURRENT_SOURCE_DIR}/chaos/rolling_crowd.c)
+foreach(layer runtime wire session bus)
+    target_sources(rolling_crowd PRIVATE $<TARGET_OBJECTS:weft_${layer}>)
+endforeach()
+target_link_libraries(rolling_crowd PRIVATE weft_headers ${CIVETWEB_LIBRARY})
 if(TARGET weft-jobs)
     weft_python_test(chaos/chaos TIMEOUT 1800)
+    weft_python_test(chaos/rolling TIMEOUT 1800)
 endif()

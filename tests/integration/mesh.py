@@ -22,7 +22,8 @@ import unittest
 PATIENCE = float(os.environ.get("MESH_PATIENCE", "1"))
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = {"broker": "MESH_BROKER", "gateway": "MESH_GATEWAY", "echo": "MESH_ECHO", "notes": "MESH_NOTES",
-            "weft": "MESH_CLI", "jobs": "MESH_JOBS", "chaos": "MESH_CHAOS"}
+            "weft": "MESH_CLI", "jobs": "MESH_JOBS", "chaos": "MESH_CHAOS", "rolling": "MESH_ROLLING",
+            "load": "MESH_LOAD", "crowd": "MESH_CROWD"}
 CRASHES = ("AddressSanitizer", "ThreadSanitizer", "LeakSanitizer", "runtime error:", "Assertion", "assertion failed")
 
 
@@ -121,6 +122,17 @@ class Process:
 
     def ready(self):
         return self.get("/readyz").status == 200
+
+    def ready_now(self):
+        """As a probe sees it: what does not answer soon is not ready."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.ops, timeout=1)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
 
     def wait_ready(self, timeout=30.0):
         def check():

@@ -7,7 +7,8 @@ function(weft_python_test name)
     get_filename_component(base ${name} NAME)
     set(environment "")
     foreach(pair broker=weft-broker gateway=weft-gateway echo=weft-echo notes=weft-notes cli=weft-cli jobs=weft-jobs
-        chaos=chaos_handler)
+        chaos=chaos_handler rolling=rolling_handler load=rolling_load
+        crowd=rolling_crowd)
         string(REPLACE "=" ";" pair ${pair})
         list(GET pair 0 key)
         list(GET pair 1 target)
