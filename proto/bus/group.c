@@ -191,6 +191,9 @@ s_lose(bus_group_t *self, connection_t *link, const char *reason)
         weft_metric_add(self->bus->downs, 1);
         weft_log_warning("broker lost", WEFT_STR("address", link->address), WEFT_STR("reason", reason));
         link->warned = true;
+        if (self->watches[link->endpoint]) {
+            resolver_hurry(self->bus->resolver, self->watches[link->endpoint]); /* it may have a successor */
+        }
         self->handler.down(self->context, id, now_ms);
     } else {
         connection_close(link, 0);

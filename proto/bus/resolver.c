@@ -288,6 +288,18 @@ resolver_unwatch(resolver_t *self, resolver_watch_t **watch_p)
     free(watch);
 }
 
+void
+resolver_hurry(resolver_t *self, resolver_watch_t *watch)
+{
+    (void) pthread_mutex_lock(&self->lock);
+    int64_t soon_ms = weft_mono_ms() + (int64_t) weft_rng_below(&self->rng, RESOLVER_HURRY_MS + 1);
+    if (watch->due_ms > soon_ms) {
+        watch->due_ms = soon_ms;
+        (void) pthread_cond_signal(&self->wake);
+    }
+    (void) pthread_mutex_unlock(&self->lock);
+}
+
 bool
 resolver_read(resolver_t *self, resolver_watch_t *watch, resolver_set_t *set)
 {

@@ -14,6 +14,7 @@
 #define RESOLVER_ADDRESSES_MAX 32 /* of one name; more are left out */
 #define RESOLVER_IP_MAX 64        /* bytes of an IP literal with scope and NUL */
 #define RESOLVER_REFRESH_MS 5000  /* give or take 20 % */
+#define RESOLVER_HURRY_MS 500     /* at most, when there is reason to look now */
 
 typedef struct {
     uint32_t count;
@@ -46,6 +47,8 @@ void resolver_destroy(resolver_t **self_p);
 /* Looks `host` up now and every refresh_ms.  NULL when the thread cannot be made.  Any thread. */
 resolver_watch_t *resolver_watch(resolver_t *self, const char *host);
 void resolver_unwatch(resolver_t *self, resolver_watch_t **watch_p);
+/* The next lookup comes within RESOLVER_HURRY_MS, jittered fully.  Any thread. */
+void resolver_hurry(resolver_t *self, resolver_watch_t *watch);
 /* True when a lookup succeeded since the last read: then *set is its answer, never empty.  Any thread. */
 bool resolver_read(resolver_t *self, resolver_watch_t *watch, resolver_set_t *set) WEFT_MUST_CHECK;
 

@@ -269,6 +269,36 @@ test_every_address_of_a_name_is_connected_and_left(void **state)
     listener_close(&two, 0);
 }
 
+/* The last broker of a name goes and another has come, long before the name would be looked up again. */
+static void
+test_the_successor_of_a_lost_one_is_looked_for(void **state)
+{
+    (void) state;
+    listener_t one, two;
+    listener_open(&one, NULL);
+    char address[64], name[64], text[64];
+    (void) snprintf(address, sizeof address, "tcp://127.0.0.2:%u", listener_port(&one));
+    (void) snprintf(name, sizeof name, "tcp://broker:%u", listener_port(&one));
+    listener_open(&two, address);
+    static fake_dns_t dns; /* the resolver may outlive the bus for a moment */
+    fake_dns_init(&dns);
+    fake_dns_answer(&dns, "127.0.0.1", NULL);
+    bus_config_t config = { .lookup = fake_dns_lookup, .lookup_context = &dns, .refresh_ms = 3600000 };
+    weft_bus_t *bus = bus_new_with(&config);
+    assert_non_null(bus);
+    recorder_t recorder;
+    recorder_init(&recorder);
+    recorder.on_up = s_hello;
+    assert_true(bus_group_open(bus, name, &RECORDER, &recorder, &recorder.group));
+    assert_int_equal(listener_receive(&one, text, sizeof text), 5);
+    fake_dns_answer(&dns, "127.0.0.2", NULL);
+    listener_close(&one, 0);
+    assert_int_equal(listener_receive(&two, text, sizeof text), 5);
+    bus_group_destroy(&recorder.group, 0);
+    weft_bus_destroy(&bus);
+    listener_close(&two, 0);
+}
+
 static void
 test_an_address_named_twice_is_connected_once(void **state)
 {
@@ -305,6 +335,7 @@ main(void)
         cmocka_unit_test(test_what_arrived_before_the_loss_is_read),
         cmocka_unit_test(test_a_full_pipe_refuses_and_empties_again),
         cmocka_unit_test(test_every_address_of_a_name_is_connected_and_left),
+        cmocka_unit_test(test_the_successor_of_a_lost_one_is_looked_for),
         cmocka_unit_test(test_an_address_named_twice_is_connected_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,15 +28,24 @@ s_changed(void *context)
     (void) pthread_mutex_unlock(&self->lock);
 }
 
+/* Until there were so many since the start. */
+static void
+s_wait_changed(fixture_t *self, unsigned target)
+{
+    (void) pthread_mutex_lock(&self->lock);
+    while (self->changes < target) {
+        (void) pthread_cond_wait(&self->changed, &self->lock);
+    }
+    (void) pthread_mutex_unlock(&self->lock);
+}
+
 static void
 s_wait_changes(fixture_t *self, unsigned more)
 {
     (void) pthread_mutex_lock(&self->lock);
     unsigned target = self->changes + more;
-    while (self->changes < target) {
-        (void) pthread_cond_wait(&self->changed, &self->lock);
-    }
     (void) pthread_mutex_unlock(&self->lock);
+    s_wait_changed(self, target);
 }
 
 static int
@@ -146,6 +155,34 @@ test_a_hanging_lookup_stops_neither_unwatch_nor_destroy(void **state)
 }
 
 static void
+test_hurry_brings_the_next_lookup_forward(void **state)
+{
+    fixture_t *self = *state;
+    static resolver_set_t set;
+    resolver_config_t config = { .lookup = fake_dns_lookup,
+                                 .lookup_context = &self->dns,
+                                 .refresh_ms = 3600000,
+                                 .changed = s_changed,
+                                 .context = self };
+    resolver_t *slow = resolver_new(&config);
+    assert_non_null(slow);
+    fake_dns_answer(&self->dns, "10.0.0.1", NULL);
+    resolver_watch_t *watch = resolver_watch(slow, "broker");
+    assert_non_null(watch);
+    s_wait_changed(self, 1);
+    assert_true(resolver_read(slow, watch, &set));
+    for (unsigned changes = 2; changes < 4; changes++) {
+        fake_dns_answer(&self->dns, "10.0.0.2", NULL);
+        resolver_hurry(slow, watch);
+        s_wait_changed(self, changes);
+        assert_true(resolver_read(slow, watch, &set));
+        assert_string_equal(set.ip[0], "10.0.0.2");
+    }
+    resolver_unwatch(slow, &watch);
+    resolver_destroy(&slow);
+}
+
+static void
 test_localhost_by_getaddrinfo(void **state)
 {
     (void) state;
@@ -162,6 +199,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_an_answer_is_read_once_and_renewed, s_setup, s_teardown),
         cmocka_unit_test_setup_teardown(test_failures_are_no_answers, s_setup, s_teardown),
+        cmocka_unit_test_setup_teardown(test_hurry_brings_the_next_lookup_forward, s_setup, s_teardown),
         cmocka_unit_test(test_localhost_by_getaddrinfo),
         cmocka_unit_test_setup_teardown(test_a_hanging_lookup_stops_neither_unwatch_nor_destroy, s_setup,
                                         s_teardown),
