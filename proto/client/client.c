@@ -34,6 +34,7 @@ typedef struct call {
     struct call *next;           /* in the stack of calls to submit */
     zmq_msg_t frame;
     bool idempotent;
+    uint32_t elsewhere;
     weft_on_reply_t on_reply;
     void *context;
     int64_t started_us;
@@ -176,8 +177,8 @@ s_submit_one(weft_client_t *self, call_t *call, int64_t now_ms)
         s_refuse(self, call, WEFT_CANCELLED, "the client is closing");
         return;
     }
-    weft_status_t status = client_session_submit(self->session, &call->frame, call->idempotent, call, now_ms,
-                                                 &call->session_ticket);
+    weft_status_t status = client_session_submit_elsewhere(
+        self->session, &call->frame, call->idempotent, call->elsewhere, call, now_ms, &call->session_ticket);
     (void) zmq_msg_close(&call->frame); /* an empty one after success */
     if (status == WEFT_RESOURCE_EXHAUSTED) {
         s_refuse(self, call, status, "too many calls in flight");
@@ -465,6 +466,7 @@ weft_submit(weft_client_t *self, const weft_call_t *call, weft_on_reply_t on_rep
         return status;
     }
     place->idempotent = call->idempotent;
+    place->elsewhere = call->elsewhere;
     place->on_reply = on_reply;
     place->context = context;
     place->started_us = weft_mono_us();

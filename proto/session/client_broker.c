@@ -3,10 +3,7 @@
 
 #include <stdlib.h>
 
-enum {
-    CANCELS_MAX = 256, /* unsent CANCELs kept per link; the broker's own ttl ends what is beyond */
-    LACK_MS = 1000     /* how long a broker that cannot do a service is left out for it */
-};
+enum { CANCELS_MAX = 256 }; /* unsent CANCELs kept per link; the broker's own ttl ends what is beyond */
 
 broker_t *
 client_broker_find(const client_session_t *self, uint32_t number)
@@ -96,28 +93,16 @@ client_broker_flush(client_session_t *self, broker_t *broker)
 
 /* ---- choosing ---- */
 
-void
-client_broker_lacks(broker_t *broker, uint64_t service, int64_t now_ms)
-{
-    broker->lacks[service % LACKS_MAX] = (lack_t){ service, now_ms + LACK_MS };
-}
-
-static bool
-s_lacks(const broker_t *broker, uint64_t service, int64_t now_ms)
-{
-    const lack_t *lack = &broker->lacks[service % LACKS_MAX];
-    return lack->service == service && lack->until > now_ms;
-}
-
-/* The lower the better.  One that misses an answer to a PING may be stopped: what is sent there now waits
- * until the heartbeat gives it up, and may then be lost; a refusal costs less.  Where all are silent it was
- * this process that did not run. */
+/* The lower the better.  One that lacks the service comes behind others, one that has just refused this very
+ * call behind those.  Last is one that misses an answer to a PING and may be stopped: what is sent there now
+ * waits until the heartbeat gives it up, and may then be lost; a refusal costs less.  Where all are silent it
+ * was this process that did not run. */
 static int
 s_rank(const client_session_t *self, const broker_t *broker, const call_t *call, int64_t now_ms)
 {
     if (now_ms - broker->link.heard_at > 2 * (int64_t) self->config.ping_ms)
-        return 2;
-    return broker->link.number == call->refused_by || s_lacks(broker, call->service, now_ms);
+        return 3;
+    return broker->link.number == call->refused_by ? 2 : lacks_has(&broker->lacks, call->service, now_ms);
 }
 
 broker_t *

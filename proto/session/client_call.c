@@ -125,6 +125,7 @@ s_send(client_session_t *self, call_t *call, int64_t now_ms)
             call->broker = broker;
             call->attempts++;
             broker->in_flight++;
+            lacks_probe(&broker->lacks, call->service, now_ms);
             list_add(&broker->calls, &call->chain);
             deadlines_set(&self->due, &call->due, call->deadline_ms);
             return true;
@@ -202,7 +203,7 @@ s_move(client_session_t *self, call_t *call, const weft_error_body_t *error, int
     int64_t delay_ms = 0;
     if (call->moves >= MOVES_MAX)
         return false;
-    client_broker_lacks(broker, call->service, now_ms);
+    lacks_add(&broker->lacks, call->service, now_ms);
     if (!leaving && !client_broker_other(self, broker, call, now_ms)) {
         const uint64_t after_ms = weft_mp_get_uint(error->details, "retry_after_ms", 0);
         if (after_ms == 0)
@@ -265,6 +266,8 @@ client_call_reply(client_session_t *self, call_t *call, const weft_message_t *me
                   int64_t now_ms)
 {
     const bool final = message->kind == WEFT_REPLY;
+    if (!final || message->status == WEFT_OK)
+        lacks_remove(&call->broker->lacks, call->service);
     if (final && message->status != WEFT_OK) {
         weft_error_body_t error;
         weft_error_body_read(message->body, &error);
@@ -280,7 +283,8 @@ client_call_reply(client_session_t *self, call_t *call, const weft_message_t *me
                            .body = message->body,
                            .queue_us = message->load,
                            .attempts = call->attempts,
-                           .frame = frame };
+                           .frame = frame,
+                           .broker = call->broker->link.number };
     if (final) {
         s_finish(self, call, &reply);
     } else {

@@ -9,17 +9,10 @@
 #include "runtime/list.h"
 #include "session/client_session.h"
 #include "session/frames.h"
+#include "session/lacks.h"
 #include "session/link.h"
 #include "session/retry.h"
 #include "session/slots.h"
-
-enum { LACKS_MAX = 16 };
-
-/* A service that a broker said it cannot do at present. */
-typedef struct {
-    uint64_t service; /* hash of its name */
-    int64_t until;
-} lack_t;
 
 typedef struct {
     link_t link;
@@ -28,7 +21,7 @@ typedef struct {
     uint64_t passed_over; /* the round in which it was found full */
     uint64_t *cancels;    /* that found the pipe full */
     uint32_t cancel_count;
-    lack_t lacks[LACKS_MAX]; /* by the service's hash: a later one takes the place of an earlier one */
+    lacks_t lacks;
 } broker_t;
 
 /* submit -> WAITING -sent-> SENT -final reply-> gone
@@ -43,10 +36,10 @@ typedef struct {
     call_state_t state;
     broker_t *broker;    /* SENT */
     uint32_t id_high;    /* of the id of the last attempt; the low half is the slot */
-    uint32_t refused_by; /* link number; 0: none */
+    uint32_t refused_by; /* link number, or of the one that the caller does not want; 0: none */
+    uint64_t service;    /* lacks_key */
     uint32_t attempts;
-    uint32_t moves;   /* attempts that a broker refused which cannot do the service: they cost nothing */
-    uint64_t service; /* hash of its name */
+    uint32_t moves; /* attempts that a broker refused which cannot do the service: they cost nothing */
     bool idempotent;
     bool maybe;    /* an attempt may have been executed */
     bool streamed; /* the caller has seen a PARTIAL */
@@ -89,12 +82,11 @@ void client_broker_ping(client_session_t *self, broker_t *broker);
 void client_broker_cancel(client_session_t *self, broker_t *broker, uint64_t id, int64_t now_ms);
 /* Sends the CANCELs that wait; false when some still do. */
 bool client_broker_flush(client_session_t *self, broker_t *broker);
-/* The broker for a call among those that are up and were not passed over in this round; one that cannot do
- * the service or has just refused this call comes behind others, one that fell silent behind those; among
- * equals the one with least in flight, ties at random.  NULL: none. */
+/* The broker for a call among those that are up and were not passed over in this round; one that lacks the
+ * service comes behind others, one that has just refused this call (or that its caller does not want) behind
+ * those, one that fell silent last; among equals the one with least in flight, ties at random.  NULL: none.
+ */
 broker_t *client_broker_choose(client_session_t *self, const call_t *call, int64_t now_ms);
-/* The broker cannot do the service: others come first for a while. */
-void client_broker_lacks(broker_t *broker, uint64_t service, int64_t now_ms);
 /* True when another broker than this one is up, heard, and not known to be unable to do the call. */
 bool client_broker_other(const client_session_t *self, const broker_t *than, const call_t *call,
                          int64_t now_ms);

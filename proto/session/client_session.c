@@ -179,19 +179,9 @@ client_session_receive(client_session_t *self, uint32_t number, zmq_msg_t *frame
 
 /* ---- calls ---- */
 
-/* FNV-1a (Fowler, Noll, Vo): names are short, and two that meet are only left out together for a second. */
-static uint64_t
-s_hash(weft_span_t name)
-{
-    uint64_t hash = 14695981039346656037u;
-    for (size_t i = 0; i < name.size; i++)
-        hash = (hash ^ (unsigned char) name.data[i]) * 1099511628211u;
-    return hash;
-}
-
 weft_status_t
-client_session_submit(client_session_t *self, zmq_msg_t *request, bool idempotent, void *call_context,
-                      int64_t now_ms, uint64_t *ticket)
+client_session_submit_elsewhere(client_session_t *self, zmq_msg_t *request, bool idempotent,
+                                uint32_t elsewhere, void *call_context, int64_t now_ms, uint64_t *ticket)
 {
     weft_message_t message;
     const char *why;
@@ -205,7 +195,7 @@ client_session_submit(client_session_t *self, zmq_msg_t *request, bool idempoten
     call_t *call = slots_take(&self->calls);
     if (!call)
         return WEFT_RESOURCE_EXHAUSTED;
-    const uint64_t service = s_hash(message.service); /* a short frame's bytes move with it */
+    const uint64_t service = lacks_key(message.service); /* before the bytes move */
     zmq_msg_init(&call->frame);
     if (zmq_msg_move(&call->frame, request) != 0)
         abort();
@@ -213,11 +203,20 @@ client_session_submit(client_session_t *self, zmq_msg_t *request, bool idempoten
     call->idempotent = idempotent;
     call->context = call_context;
     call->deadline_ms = now_ms + message.ttl_ms;
+    call->service = service;
+    call->refused_by = elsewhere;
     self->stats.calls++;
     retry_earn(&self->retry);
     *ticket = slots_key(call);
     client_call_send(self, call, now_ms);
     return WEFT_OK;
+}
+
+weft_status_t
+client_session_submit(client_session_t *self, zmq_msg_t *request, bool idempotent, void *call_context,
+                      int64_t now_ms, uint64_t *ticket)
+{
+    return client_session_submit_elsewhere(self, request, idempotent, 0, call_context, now_ms, ticket);
 }
 
 void

@@ -50,6 +50,10 @@ void client_session_receive(client_session_t *self, uint32_t link, zmq_msg_t *fr
  * in_flight_max; WEFT_INVALID_ARGUMENT: no REQUEST; WEFT_UNAVAILABLE: after bye. */
 weft_status_t client_session_submit(client_session_t *self, zmq_msg_t *request, bool idempotent,
                                     void *call_context, int64_t now_ms, uint64_t *ticket) WEFT_MUST_CHECK;
+/* The same, first to another broker than that of link `elsewhere` (0: any), where another is up. */
+weft_status_t client_session_submit_elsewhere(client_session_t *self, zmq_msg_t *request, bool idempotent,
+                                              uint32_t elsewhere, void *call_context, int64_t now_ms,
+                                              uint64_t *ticket) WEFT_MUST_CHECK;
 /* Ends the call with CANCELLED at once and sends CANCEL; nothing when it has ended. */
 void client_session_cancel(client_session_t *self, uint64_t ticket, int64_t now_ms);
 

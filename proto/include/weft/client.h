@@ -38,6 +38,7 @@ typedef struct {
     uint32_t timeout_ms; /* the whole budget, retries included; 0: 30,000 */
     uint8_t priority;    /* as it goes on the wire: 0 is the highest, WEFT_PRIORITY_DEFAULT is 1 */
     bool idempotent;     /* may be sent again although it was perhaps executed */
+    uint32_t elsewhere;  /* `broker` of a reply: to another one, where another is up; 0: to any */
 } weft_call_t;
 
 /* A reply.  The spans point into the frame that it owns.  It may outlive its client. */
@@ -49,6 +50,7 @@ typedef struct {
     uint32_t attempts; /* sends it took */
     bool final;        /* false: a PARTIAL of a stream */
     void *frame;       /* private */
+    uint32_t broker;   /* names the connection that it came by, and none that comes after it; 0: made here */
 } weft_reply_t;
 void weft_reply_fini(weft_reply_t *self);
 

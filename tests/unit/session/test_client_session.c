@@ -3,11 +3,12 @@
 #include "fixture.h"
 
 #include "session/client_session.h"
+#include "session/lacks.h"
 
 typedef struct {
     weft_status_t status;
     bool final, maybe;
-    uint32_t attempts, queue_us;
+    uint32_t attempts, queue_us, broker;
     char hop[16];
 } answer_t;
 
@@ -46,7 +47,8 @@ s_on_reply(void *context, void *call_context, weft_reply_t *reply)
     *answer = (answer_t){ .status = reply->status,
                           .final = reply->final,
                           .attempts = reply->attempts,
-                          .queue_us = reply->queue_us };
+                          .queue_us = reply->queue_us,
+                          .broker = reply->broker };
     if (reply->status != WEFT_OK) {
         weft_error_body_t error;
         weft_error_body_read(reply->body, &error);
@@ -550,6 +552,125 @@ test_silent_broker_is_chosen_last(void **state)
     wire_next(&self->wire, 1, WEFT_REQUEST);
 }
 
+/* Submits calls, link 1 refusing with UNAVAILABLE what it gets, link 2 doing it; says how many link 1 got. */
+static unsigned
+s_one_lacks(fixture_t *self, caller_t *caller, unsigned calls)
+{
+    unsigned refused = 0;
+    for (unsigned i = 0; i < calls; i++) {
+        weft_message_t request;
+        s_submit(self, caller, false, 5000);
+        if (wire_try(&self->wire, 1, WEFT_REQUEST, &request)) {
+            s_feed_error(self, 1, request.id, WEFT_UNAVAILABLE, false, WEFT_SPAN(""));
+            refused++;
+        }
+        s_feed_ok(self, 2, wire_next(&self->wire, 2, WEFT_REQUEST).id);
+        s_ended(caller, caller->count, WEFT_OK, false);
+        wire_quiet(&self->wire, 1);
+    }
+    return refused;
+}
+
+static void
+test_broker_without_the_service_is_passed_over(void **state)
+{
+    fixture_t *self = *state;
+    static caller_t caller; /* outlives the test: teardown ends open calls */
+    s_up(self, 1);
+    s_up(self, 2);
+    /* At once and beyond any budget; link 1 has least in flight all the time, and gets one per second. */
+    assert_int_equal(s_one_lacks(self, &caller, 100), 1);
+    assert_int_equal(caller.count, 100);
+    s_advance(self, LACKS_MS);
+    assert_int_equal(s_one_lacks(self, &caller, 50), 1);
+    assert_int_equal(client_session_stats(self->session)->retries, 2);
+    assert_int_equal(client_session_stats(self->session)->retries_denied, 0);
+    /* It answers one: it is as good as the other. */
+    s_advance(self, LACKS_MS);
+    unsigned first = 0;
+    for (unsigned i = 0; i < 40; i++) {
+        weft_message_t request;
+        s_submit(self, &caller, false, 5000);
+        const bool at_first = wire_try(&self->wire, 1, WEFT_REQUEST, &request);
+        first += at_first;
+        s_feed_ok(self, at_first ? 1 : 2, at_first ? request.id : wire_next(&self->wire, 2, WEFT_REQUEST).id);
+    }
+    assert_in_range(first, 5, 39);
+}
+
+static void
+test_call_for_another_broker(void **state)
+{
+    fixture_t *self = *state;
+    static caller_t caller; /* outlives the test: teardown ends open calls */
+    zmq_msg_t frame;
+    uint64_t ticket = 0;
+    s_up(self, 1);
+    for (uint32_t elsewhere = 1; elsewhere <= 2; elsewhere++) { /* one is up, then the other as well */
+        frame_request(&frame, 42, 5000);
+        assert_int_equal(
+            client_session_submit_elsewhere(self->session, &frame, false, 1, &caller, self->now, &ticket),
+            WEFT_OK);
+        zmq_msg_close(&frame);
+        s_feed_ok(self, elsewhere, wire_next(&self->wire, elsewhere, WEFT_REQUEST).id);
+        assert_int_equal(caller.answers[elsewhere - 1].broker, elsewhere);
+        s_up(self, 2);
+    }
+}
+
+static void
+test_service_that_all_brokers_lack(void **state)
+{
+    fixture_t *self = *state;
+    static caller_t caller; /* outlives the test: teardown ends open calls */
+    s_up(self, 1);
+    s_up(self, 2);
+    s_submit(self, &caller, false, 5000);
+    unsigned sent = 0;
+    for (unsigned turn = 0; turn < 20 && caller.count == 0; turn++) {
+        for (uint32_t link = 1; link <= 2; link++) {
+            weft_message_t request;
+            if (wire_try(&self->wire, link, WEFT_REQUEST, &request)) {
+                s_feed_error(self, link, request.id, WEFT_UNAVAILABLE, false, WEFT_SPAN(""));
+                sent++;
+            }
+        }
+        s_advance(self, 100);
+    }
+    assert_int_equal(sent, 1 + CLIENT_SESSION_DEFAULTS.attempts_max); /* the first move costs nothing */
+    s_ended(&caller, 1, WEFT_UNAVAILABLE, false);
+}
+
+static void
+test_unavailable_of_a_worker_says_nothing_of_its_broker(void **state)
+{
+    fixture_t *self = *state;
+    static caller_t caller; /* outlives the test: teardown ends open calls */
+    s_up(self, 1);
+    s_submit(self, &caller, false, 5000);
+    s_up(self, 2);
+    /* {"executed": "no", "hop": "worker"}: as a worker that is full or leaves */
+    s_feed_message(self, 1,
+                   (weft_message_t){ .kind = WEFT_REPLY,
+                                     .id = wire_next(&self->wire, 1, WEFT_REQUEST).id,
+                                     .status = WEFT_UNAVAILABLE,
+                                     .body = WEFT_SPAN("\x82\xa8"
+                                                       "executed\xa2no\xa3hop\xa6worker") });
+    wire_quiet(&self->wire, 2); /* with back-off, and of the budget */
+    s_advance(self, 30);
+    s_feed_ok(self, 2, wire_next(&self->wire, 2, WEFT_REQUEST).id);
+    s_ended(&caller, 1, WEFT_OK, false);
+    unsigned first = 0;
+    for (unsigned i = 0; i < 40; i++) {
+        weft_message_t request;
+        s_submit(self, &caller, false, 5000);
+        const bool at_first = wire_try(&self->wire, 1, WEFT_REQUEST, &request);
+        first += at_first;
+        s_feed_ok(self, at_first ? 1 : 2, at_first ? request.id : wire_next(&self->wire, 2, WEFT_REQUEST).id);
+    }
+    assert_in_range(first, 5, 35);
+}
+
 static void
 test_doubt_of_an_earlier_attempt_stays(void **state)
 {
@@ -754,6 +875,10 @@ main(void)
         TEST(test_only_broker_that_asks_for_time_gets_it),
         TEST(test_moves_are_bounded),
         TEST(test_silent_broker_is_chosen_last),
+        TEST(test_broker_without_the_service_is_passed_over),
+        TEST(test_call_for_another_broker),
+        TEST(test_service_that_all_brokers_lack),
+        TEST(test_unavailable_of_a_worker_says_nothing_of_its_broker),
         TEST(test_doubt_of_an_earlier_attempt_stays),
         TEST(test_full_pipe_takes_another_link_or_waits),
         TEST(test_spreads_by_least_in_flight),
