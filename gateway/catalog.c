@@ -13,6 +13,7 @@ struct catalog {
     uint32_t capacity;
     uint64_t next_order;
     bool synced;
+    bool others; /* there are other brokers than the one that is watched */
 };
 
 static void
@@ -212,25 +213,34 @@ s_apply_service(catalog_t *self, const weft_watch_event_t *event, int64_t now_ms
 }
 
 static void
+s_miss(catalog_row_t *row, int64_t now_ms)
+{
+    if (row->missing_at == 0) {
+        row->missing_at = now_ms;
+        row->workers = 0;
+        row->idle_at = row->idle_at ? row->idle_at : now_ms;
+    }
+}
+
+static void
 s_apply_synced(catalog_t *self, int64_t now_ms)
 {
     for (uint32_t i = 0; i < self->count; i++) {
-        catalog_row_t *row = &self->rows[i];
-        if (!row->listed && row->missing_at == 0) {
-            row->missing_at = now_ms;
-            row->workers = 0;
-            row->idle_at = row->idle_at ? row->idle_at : now_ms;
+        if (!self->rows[i].listed) {
+            s_miss(&self->rows[i], now_ms);
         }
     }
     self->synced = true;
 }
 
 static bool
-s_apply_gone(catalog_t *self, weft_span_t name)
+s_apply_gone(catalog_t *self, weft_span_t name, int64_t now_ms)
 {
     bool found;
     uint32_t position = s_position(self->rows, self->count, name, &found);
-    if (found) {
+    if (found && self->others) {
+        s_miss(&self->rows[position], now_ms);
+    } else if (found) {
         weft_log_info("service forgotten", WEFT_BYTES("service", name));
         s_remove(self, position);
     }
@@ -248,7 +258,7 @@ catalog_apply(catalog_t *self, weft_span_t body, int64_t now_ms)
     case WEFT_WATCH_SERVICE:
         return s_apply_service(self, &event, now_ms);
     case WEFT_WATCH_GONE:
-        return s_apply_gone(self, event.name);
+        return s_apply_gone(self, event.name, now_ms);
     case WEFT_WATCH_SYNCED:
         s_apply_synced(self, now_ms);
         return true;
@@ -277,6 +287,23 @@ catalog_expire(catalog_t *self, int64_t now_ms)
         }
     }
     return changed;
+}
+
+void
+catalog_set_others(catalog_t *self, bool others)
+{
+    self->others = others;
+}
+
+bool
+catalog_wanting(const catalog_t *self)
+{
+    for (uint32_t i = 0; i < self->count; i++) {
+        if (self->rows[i].workers == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static int

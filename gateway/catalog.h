@@ -1,9 +1,9 @@
 /* catalog - what is known of services, from the events of a broker's watch, and immutable snapshots of it
  *
  * Events come in on one thread; requests read snapshots.  A service is in one of three states: serving;
- * without workers (its routes stay, calls are answered 503 soon); forgotten (404), when the broker says
- * `gone`, or when a complete new listing has not had it for CATALOG_GRACE_MS (brokers that restarted learn of
- * their workers within that). */
+ * without workers (its routes stay, calls are answered 503 soon); forgotten (404), when the only broker says
+ * `gone`, or when it has been missing for CATALOG_GRACE_MS: a complete new listing lacked it (brokers that
+ * restarted learn of their workers within that), or one of several brokers said `gone`. */
 #ifndef GATEWAY_CATALOG_H
 #define GATEWAY_CATALOG_H
 
@@ -71,6 +71,11 @@ void catalog_listing(catalog_t *self);
 bool catalog_apply(catalog_t *self, weft_span_t event, int64_t now_ms);
 /* Forgets what has been missing for too long.  True when a new snapshot is due. */
 bool catalog_expire(catalog_t *self, int64_t now_ms);
+/* Are there other brokers than the one that is watched?  Then what it has forgotten is only missing: they may
+ * know better. */
+void catalog_set_others(catalog_t *self, bool others);
+/* Is any service without workers, or missing? */
+bool catalog_wanting(const catalog_t *self);
 
 /* A copy of the state with its routes compiled; caller destroys.  NULL when memory ended. */
 snapshot_t *catalog_snapshot(const catalog_t *self);

@@ -11,9 +11,6 @@
 #include "gateway/queued.h"
 #include "gateway/stream.h"
 
-#define NO_WORKERS_MS                                                                                        \
-    1000 /* so long calls of a service without workers go to the broker, which waits for a worker as long */
-
 static void
 s_unknown(exchange_t *self, const snapshot_t *snapshot, const char *detail)
 {
@@ -59,7 +56,7 @@ s_run(exchange_t *self, const snapshot_t *snapshot, const catalog_row_t *row, co
         queued_run(self, snapshot, method, way, &prefer); /* jobs wait for workers */
         return;
     }
-    if (row->workers == 0 && weft_mono_ms() - row->idle_at >= NO_WORKERS_MS) {
+    if (!gateway_may_reach(self->gateway, row)) {
         exchange_refuse(self, 503, WEFT_UNAVAILABLE, "no-workers",
                         "the service has no workers at the moment");
         return;

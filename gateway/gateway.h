@@ -59,4 +59,8 @@ gateway_phase(const gateway_t *self)
  * GET /readyz. */
 bool gateway_ready(void *self, const char **why);
 
+/* May a call of this service find a worker?  Without one a broker waits a second for the next; and one broker
+ * knows only of its own, so where there are others they are asked. */
+bool gateway_may_reach(const gateway_t *self, const catalog_row_t *row);
+
 #endif

@@ -13,8 +13,7 @@
 #include "gateway/follow.h"
 
 #define JOBS "jobs"
-#define WAIT_MAX_S 600     /* of Prefer: wait; more is held to it, and the answer says so */
-#define NO_WORKERS_MS 1000 /* as long a call of a service without workers may wait for one */
+#define WAIT_MAX_S 600 /* of Prefer: wait; more is held to it, and the answer says so */
 #define RETRY_AFTER_S "1"
 
 /* How one call is asked for. */
@@ -356,11 +355,10 @@ s_answer_job(exchange_t *self, const wish_t *wish, const followed_t *followed)
 /* ---- the call ---- */
 
 static bool
-s_has_jobs(const snapshot_t *snapshot)
+s_has_jobs(const gateway_t *gateway, const snapshot_t *snapshot)
 {
     const catalog_row_t *row = snapshot_find(snapshot, WEFT_SPAN(JOBS));
-    return row && catalog_row_method(row, WEFT_SPAN("enqueue")) &&
-           (row->workers > 0 || weft_mono_ms() - row->idle_at < NO_WORKERS_MS);
+    return row && catalog_row_method(row, WEFT_SPAN("enqueue")) && gateway_may_reach(gateway, row);
 }
 
 /* Makes a job of the call, waits as long as is wished, and answers. */
@@ -409,7 +407,7 @@ queued_run(exchange_t *self, const snapshot_t *snapshot, const method_t *method,
         return;
     }
     wish_t wish = s_wish(self, way, prefer, call.timeout_ms);
-    if (!s_has_jobs(snapshot)) {
+    if (!s_has_jobs(self->gateway, snapshot)) {
         s_count(self, &wish, STATS_QUEUED_FAILED);
         exchange_refuse(self, 503, WEFT_UNAVAILABLE, "no-jobs",
                         way == QUEUED_KEY
@@ -425,7 +423,7 @@ queued_run_unknown(exchange_t *self, const snapshot_t *snapshot, weft_span_t ser
                    const prefer_t *prefer)
 {
     weft_call_t call;
-    if (!s_has_jobs(snapshot) || !weft_service_valid(service) || !weft_method_valid(method)) {
+    if (!s_has_jobs(self->gateway, snapshot) || !weft_service_valid(service) || !weft_method_valid(method)) {
         return false;
     }
     if (call_prepare(self, NULL, &call)) {

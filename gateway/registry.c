@@ -10,6 +10,7 @@
 
 struct registry {
     stats_t *stats;
+    weft_client_t *client;
     catalog_t *catalog; /* of the watch's thread, like all that is not atomic or under the lock */
     _Atomic(const snapshot_t *) current;
     _Atomic bool synced;
@@ -161,6 +162,7 @@ static void
 s_on_event(void *context, weft_span_t event)
 {
     registry_t *self = context;
+    catalog_set_others(self->catalog, weft_client_brokers_up(self->client) > 1);
     self->changed = catalog_apply(self->catalog, event, weft_mono_ms()) || self->changed;
 }
 
@@ -178,6 +180,14 @@ s_on_pause(void *context, int64_t now_ms)
     }
 }
 
+static bool
+s_wanting(void *context, int64_t now_ms)
+{
+    const registry_t *self = context;
+    (void) now_ms;
+    return catalog_wanting(self->catalog);
+}
+
 registry_t *
 registry_new(weft_client_t *client, stats_t *stats)
 {
@@ -186,6 +196,7 @@ registry_new(weft_client_t *client, stats_t *stats)
         return NULL;
     }
     self->stats = stats;
+    self->client = client;
     pthread_mutex_init(&self->lock, NULL);
     self->catalog = catalog_new();
     if (self->catalog && s_publish(self)) {
@@ -194,6 +205,7 @@ registry_new(weft_client_t *client, stats_t *stats)
                                              .on_listing = s_on_listing,
                                              .on_event = s_on_event,
                                              .on_pause = s_on_pause,
+                                             .wanting = s_wanting,
                                              .opened = stats->watch_opened,
                                              .events = stats->watch_events };
         self->watch = weft_watch_new(&config);

@@ -14,6 +14,7 @@
 #define SERVICES_MAX 4096u      /* beyond: not known, logged once a service */
 #define NEW_WAIT_MS 2000        /* an enqueue waits for the ids of a new service */
 #define UNKNOWN_WAIT_MS 150     /* and for one that the registry may tell us of in a moment; one at a time */
+#define WANTED_MS 20000         /* so long workers that left are looked for at other brokers */
 #define OLDER_PATIENCE_MS 10000 /* a lower version than the stored one is a rollback only when it stays */
 
 typedef struct {
@@ -29,6 +30,7 @@ typedef struct {
     bool listed;              /* in the listing at hand */
     int64_t differs_since_ms; /* live is not saved, 0: it is */
     uint32_t workers, capacity;
+    int64_t lost_ms; /* mono time when the last of its workers left; 0: none did */
     bool paused;
     uint32_t concurrency, key_concurrency;
     int32_t keeper;
@@ -231,12 +233,23 @@ directory_listing(directory_t *self)
 }
 
 static void
+s_set_workers(directory_t *self, service_entry_t *entry, uint32_t workers, uint32_t capacity)
+{
+    if (workers > 0)
+        entry->lost_ms = 0;
+    else if (entry->workers > 0 && entry->lost_ms == 0)
+        entry->lost_ms = weft_mono_ms();
+    entry->workers = workers;
+    entry->capacity = capacity;
+    s_tell_queue(self, entry);
+}
+
+static void
 s_gone(directory_t *self, service_entry_t *entry)
 {
     if (entry->workers == 0 && entry->capacity == 0)
         return;
-    entry->workers = entry->capacity = 0;
-    s_tell_queue(self, entry);
+    s_set_workers(self, entry, 0, 0);
 }
 
 static void
@@ -262,12 +275,20 @@ s_registered(directory_t *self, const weft_watch_event_t *event)
         }
         s_tell_methods(self, entry);
     }
-    if (entry->workers != event->workers || entry->capacity != event->capacity) {
-        entry->workers = event->workers;
-        entry->capacity = event->capacity;
-        s_tell_queue(self, entry);
-    }
+    if (entry->workers != event->workers || entry->capacity != event->capacity)
+        s_set_workers(self, entry, event->workers, event->capacity);
     s_note_unsaved(self, entry);
+}
+
+bool
+directory_wanting(directory_t *self, int64_t now_ms)
+{
+    bool wanting = false;
+    pthread_mutex_lock(&self->lock);
+    for (uint32_t i = 0; i < self->count && !wanting; i++)
+        wanting = self->entries[i].lost_ms != 0 && now_ms - self->entries[i].lost_ms < WANTED_MS;
+    pthread_mutex_unlock(&self->lock);
+    return wanting;
 }
 
 void

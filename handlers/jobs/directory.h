@@ -53,6 +53,8 @@ bool directory_route(directory_t *self, int32_t queue, int32_t method, directory
 /* ---- from the registry: the watch's thread ---- */
 void directory_listing(directory_t *self);
 void directory_event(directory_t *self, weft_span_t event);
+/* Has a service lost its workers within the last WANTED_MS?  Another broker may know of some. */
+bool directory_wanting(directory_t *self, int64_t now_ms);
 /* The first listing is complete. */
 bool directory_live(const directory_t *self);
 

@@ -184,6 +184,13 @@ s_on_event(void *context, weft_span_t event)
     directory_event(self->jobs.directory, event);
 }
 
+static bool
+s_wanting(void *context, int64_t now_ms)
+{
+    program_t *self = context;
+    return directory_wanting(self->jobs.directory, now_ms);
+}
+
 static void
 s_on_fired(void *context, int32_t queue)
 {
@@ -260,7 +267,11 @@ s_make_watch(program_t *self, weft_handler_t *handler)
     if (!self->watch_client)
         return false;
     const weft_watch_config_t watch = {
-        .client = self->watch_client, .context = self, .on_listing = s_on_listing, .on_event = s_on_event
+        .client = self->watch_client,
+        .context = self,
+        .on_listing = s_on_listing,
+        .on_event = s_on_event,
+        .wanting = s_wanting,
     };
     self->watch = weft_watch_new(&watch);
     return self->watch != NULL;

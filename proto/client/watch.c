@@ -14,6 +14,7 @@
 #define PAUSE_MS 1000
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 2000
+#define MOVE_MS 2000   /* between two looks at another broker */
 #define QUEUE_MAX 8192 /* events that wait for the callbacks: twice what a broker lists at most */
 
 typedef struct event {
@@ -25,6 +26,11 @@ struct weft_watch {
     weft_watch_config_t config;
     pthread_t thread;
     bool started;
+
+    /* Of the thread. */
+    uint32_t broker;    /* that is watched; 0: not known */
+    uint32_t elsewhere; /* not to be watched next; 0: any may */
+    int64_t moved_at;
 
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t changed;
@@ -75,7 +81,9 @@ s_open(weft_watch_t *self, uint64_t *ticket)
     const weft_call_t call = { .service = WEFT_SPAN("weft.broker"),
                                .method = WEFT_SPAN("watch"),
                                .timeout_ms = WATCH_MS,
-                               .priority = WEFT_PRIORITY_DEFAULT };
+                               .priority = WEFT_PRIORITY_DEFAULT,
+                               .elsewhere = self->elsewhere };
+    self->broker = self->elsewhere = 0;
     pthread_mutex_lock(&self->lock);
     self->watching = true;
     self->overflow = false;
@@ -134,6 +142,7 @@ s_deliver(weft_watch_t *self, event_t *events)
             if (self->config.events) {
                 weft_metric_add(self->config.events, 1);
             }
+            self->broker = event->reply.broker;
             self->config.on_event(self->config.context, event->reply.body);
             progress = true;
         }
@@ -141,6 +150,20 @@ s_deliver(weft_watch_t *self, event_t *events)
         free(event);
     }
     return progress;
+}
+
+/* True when the watch has to go on at another broker. */
+static bool
+s_moves(weft_watch_t *self, int64_t now_ms)
+{
+    if (!self->config.wanting || self->broker == 0 || now_ms - self->moved_at < MOVE_MS ||
+        weft_client_brokers_up(self->config.client) < 2 ||
+        !self->config.wanting(self->config.context, now_ms)) {
+        return false;
+    }
+    self->moved_at = now_ms;
+    self->elsewhere = self->broker;
+    return true;
 }
 
 static void *
@@ -167,6 +190,10 @@ s_run(void *context)
         stopping = state.stopping;
         if (open && !state.watching) {
             open = false;
+            if (self->elsewhere != 0) {
+                open_at = weft_mono_ms();
+                continue;
+            }
             /* Full jitter: watchers that lost one broker do not come back to the next in step. */
             open_at = weft_mono_ms() + (int64_t) weft_rng_below(&rng, (uint64_t) backoff_ms + 1);
             backoff_ms = backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff_ms * 2;
@@ -177,6 +204,9 @@ s_run(void *context)
         }
         if (self->config.on_pause) {
             self->config.on_pause(self->config.context, weft_mono_ms());
+        }
+        if (open && !leaving && !stopping && self->elsewhere == 0 && s_moves(self, weft_mono_ms())) {
+            weft_cancel(self->config.client, ticket);
         }
     }
     return NULL;

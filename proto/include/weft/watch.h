@@ -33,11 +33,15 @@ typedef struct {
     void (*on_event)(void *context, weft_span_t event); /* borrowed until it returns */
     void (*on_pause)(void *context,
                      int64_t now_ms); /* behind each run of events, and at least once a second; may be NULL */
-    weft_metric_t *opened, *events;   /* counters; may be NULL */
+    /* Has a service lately lost its workers, or is it missing?  Another broker may reach some: while it says
+     * yes behind on_pause, the watch goes on to another one, at most every two seconds.  May be NULL. */
+    bool (*wanting)(void *context, int64_t now_ms);
+    weft_metric_t *opened, *events; /* counters; may be NULL */
 } weft_watch_config_t;
 
 /* Opens a watch at any broker, anew with back-off and full jitter when it ends, and each hour so that a fresh
- * listing heals whatever went wrong.  NULL with the reason logged. */
+ * listing heals whatever went wrong.  A broker that is cut off from workers which others reach is found out
+ * by `wanting`.  NULL with the reason logged. */
 weft_watch_t *weft_watch_new(const weft_watch_config_t *config);
 /* No callback is running or will run when it returns. */
 void weft_watch_destroy(weft_watch_t **self_p);

@@ -12,6 +12,7 @@ typedef struct {
     _Atomic unsigned listings, services, synced, pauses, others;
     _Atomic unsigned since_listing; /* services of the listing at hand */
     _Atomic bool blocked, entered;  /* on_event waits while `blocked` */
+    _Atomic bool wanting;
 } fixture_t;
 
 static void
@@ -51,6 +52,13 @@ s_on_pause(void *context, int64_t now_ms)
     }
 }
 
+static bool
+s_wanting(void *context, int64_t now_ms)
+{
+    fixture_t *self = context;
+    return now_ms > 0 && atomic_load(&self->wanting);
+}
+
 static void
 s_watch(fixture_t *self)
 {
@@ -59,6 +67,7 @@ s_watch(fixture_t *self)
                                          .on_listing = s_on_listing,
                                          .on_event = s_on_event,
                                          .on_pause = s_on_pause,
+                                         .wanting = s_wanting,
                                          .opened = self->opened_metric,
                                          .events = self->events_metric };
     self->watch = weft_watch_new(&config);
@@ -176,6 +185,42 @@ test_events_that_come_too_fast_make_a_new_listing(void **state)
     assert_int_equal(atomic_load(&self->broker.cancels), 1);
 }
 
+/* Back and forth while something is wanted, and nowhere while there is no other broker. */
+static void
+test_what_is_wanted_is_looked_for_at_another_broker(void **state)
+{
+    fixture_t *self = *state;
+    static scripted_broker_t other;
+    char addresses[160];
+    atomic_store(&self->wanting, true);
+    s_watch(self);
+    scripted_broker_wait(&self->synced, 1);
+    scripted_broker_wait(&self->pauses, 4);
+    assert_int_equal(atomic_load(&self->synced), 1);
+    weft_watch_destroy(&self->watch);
+    weft_client_destroy(&self->client);
+    memset(&other, 0, sizeof other);
+    scripted_broker_start(&other, NULL);
+    (void) snprintf(addresses, sizeof addresses, "%s,%s", self->broker.listener.address,
+                    other.listener.address);
+    const weft_client_config_t config = { .brokers = addresses };
+    self->client = weft_client_new(&config);
+    assert_non_null(self->client);
+    while (weft_client_brokers_up(self->client) < 2) {
+        (void) sched_yield();
+    }
+    const unsigned before = atomic_load(&self->broker.requests);
+    s_watch(self);
+    scripted_broker_wait(&self->synced, 4);
+    atomic_store(&self->wanting, false);
+    const unsigned here = atomic_load(&self->broker.requests) - before;
+    const unsigned there = atomic_load(&other.requests);
+    assert_true(here >= 1 && there >= 1 && here <= there + 1 && there <= here + 1);
+    weft_watch_destroy(&self->watch);
+    weft_client_destroy(&self->client);
+    scripted_broker_stop(&other);
+}
+
 static void
 test_leaving_while_no_broker_is_there(void **state)
 {
@@ -200,6 +245,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_a_watch_that_ends_is_opened_anew, s_setup, s_teardown),
         cmocka_unit_test_setup_teardown(test_a_broker_that_comes_back_is_watched_again, s_setup, s_teardown),
         cmocka_unit_test_setup_teardown(test_events_that_come_too_fast_make_a_new_listing, s_setup,
+                                        s_teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_wanted_is_looked_for_at_another_broker, s_setup,
                                         s_teardown),
         cmocka_unit_test_setup_teardown(test_leaving_while_no_broker_is_there, s_setup, s_teardown),
     };

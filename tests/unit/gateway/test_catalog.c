@@ -86,6 +86,30 @@ test_services_come_and_go(void **state)
 }
 
 static void
+test_what_one_of_several_brokers_forgets_is_missing(void **state)
+{
+    (void) state;
+    assert_false(catalog_wanting(catalog));
+    assert_true(s_service("a", "1.0.0", 1, "{}", 0));
+    assert_true(s_apply("{\"event\":\"synced\",\"epoch\":7}", 0));
+    assert_false(catalog_wanting(catalog));
+    catalog_set_others(catalog, true);
+    assert_true(s_service("a", "1.0.0", 0, "{}", 100));
+    assert_true(catalog_wanting(catalog));
+    assert_true(s_apply("{\"event\":\"gone\",\"name\":\"a\"}", 200));
+    assert_false(catalog_expire(catalog, 199 + CATALOG_GRACE_MS));
+    assert_true(catalog_wanting(catalog));
+    catalog_listing(catalog); /* the other has workers of it */
+    assert_true(s_service("a", "1.0.0", 1, "{}", 5000));
+    assert_true(s_apply("{\"event\":\"synced\",\"epoch\":8}", 5000));
+    assert_false(catalog_wanting(catalog));
+    assert_false(catalog_expire(catalog, 200 + 10 * CATALOG_GRACE_MS));
+    assert_true(s_apply("{\"event\":\"gone\",\"name\":\"a\"}", 6000));
+    assert_true(catalog_expire(catalog, 6000 + CATALOG_GRACE_MS));
+    assert_false(catalog_wanting(catalog));
+}
+
+static void
 test_a_listing_that_lacks_a_service_forgets_it_after_a_grace(void **state)
 {
     (void) state;
@@ -170,6 +194,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_services_come_and_go, s_setup, s_teardown),
+        cmocka_unit_test_setup_teardown(test_what_one_of_several_brokers_forgets_is_missing, s_setup,
+                                        s_teardown),
         cmocka_unit_test_setup_teardown(test_a_listing_that_lacks_a_service_forgets_it_after_a_grace, s_setup,
                                         s_teardown),
         cmocka_unit_test_setup_teardown(test_who_came_first_keeps_a_route, s_setup, s_teardown),

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <weft/clock.h>
+
 #include "handlers/jobs/directory.h"
 
 typedef struct {
@@ -257,6 +259,25 @@ test_what_cannot_be_read_is_ignored(void **state)
     assert_true(s_nothing_unsaved(self, 0));
 }
 
+static void
+test_workers_that_left_are_wanted_for_a_while(void **state)
+{
+    fixture_t *self = *state;
+    assert_false(directory_wanting(self->directory, weft_mono_ms()));
+    s_register(self, "1.0.0", "i", "run", 0); /* never had any: nothing to look for */
+    assert_false(directory_wanting(self->directory, weft_mono_ms()));
+    s_register(self, "1.0.0", "i", "run", 2);
+    assert_false(directory_wanting(self->directory, weft_mono_ms()));
+    s_register(self, "1.0.0", "i", "run", 0);
+    assert_true(directory_wanting(self->directory, weft_mono_ms()));
+    assert_false(directory_wanting(self->directory, weft_mono_ms() + 60000));
+    directory_listing(self->directory); /* another broker has not heard of it, the next has */
+    s_synced(self);
+    assert_true(directory_wanting(self->directory, weft_mono_ms()));
+    s_register(self, "1.0.0", "i", "run", 1);
+    assert_false(directory_wanting(self->directory, weft_mono_ms()));
+}
+
 int
 main(void)
 {
@@ -268,6 +289,7 @@ main(void)
         TEST(test_who_is_not_listed_has_gone),
         TEST(test_limits_come_from_the_database),
         TEST(test_what_cannot_be_read_is_ignored),
+        TEST(test_workers_that_left_are_wanted_for_a_while),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
