@@ -91,10 +91,10 @@ class Reply:
 
 
 class Process:
-    """One running program.  `ops` is its port for /healthz, /readyz, /metrics."""
+    """One running program.  `ops` is its port for /healthz, /readyz, /metrics, at `host`."""
 
-    def __init__(self, name, command, env, log, ops=None):
-        self.name, self.command, self.log, self.ops, self.expected = name, command, log, ops, None
+    def __init__(self, name, command, env, log, ops=None, host="127.0.0.1"):
+        self.name, self.command, self.log, self.ops, self.host, self.expected = name, command, log, ops, host, None
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(("WEFT_", "MESH_"))}
         self.env.update(env)
         self.env.setdefault("ASAN_OPTIONS", "exitcode=99:detect_leaks=1:abort_on_error=0")
@@ -113,7 +113,7 @@ class Process:
         return pathlib.Path(self.log).read_text(errors="replace")
 
     def get(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.ops, timeout=10 * PATIENCE)
+        connection = http.client.HTTPConnection(self.host, self.ops, timeout=10 * PATIENCE)
         try:
             connection.request("GET", path)
             return Reply(connection.getresponse())
