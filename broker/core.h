@@ -66,6 +66,7 @@ struct dispatcher {
     uint64_t watch_bytes; /* told to watchers at the last turn */
     uint64_t kept_bytes;  /* of frames kept for a retry */
     uint64_t used;        /* sequence number of hand-outs */
+    uint64_t pings;       /* sequence number of those to clients */
     dispatcher_counter_t counters[COUNTERS_COUNT];
     int64_t log_second; /* events that peers cause are logged only so often */
     uint32_t log_count;
@@ -88,6 +89,8 @@ core_after_ms(const dispatcher_t *self, uint32_t ms)
 /* ---- sending (dispatcher.c): a peer found gone is put on the list of those to be reaped */
 weft_status_t core_send_client(dispatcher_t *self, client_t *client, bool framed, zmq_msg_t *frame);
 weft_status_t core_send_worker(dispatcher_t *self, worker_t *worker, zmq_msg_t *frame);
+/* A PING, whose PONG tells how much it has read.  Not to a REQ socket. */
+void core_ping_client(dispatcher_t *self, client_t *client);
 /* To anybody, known or not; what cannot be sent is dropped. */
 void core_send_short(dispatcher_t *self, peer_t to, weft_kind_t kind, uint64_t id, uint64_t number);
 void core_send_error(dispatcher_t *self, peer_t to, uint64_t id, weft_status_t status, const char *message);

@@ -9,6 +9,7 @@
 #include "broker/back.h"
 #include "broker/ending.h"
 #include "broker/front.h"
+#include "broker/hash.h"
 #include "broker/loss.h"
 #include "broker/outliers.h"
 #include "broker/routing.h"
@@ -26,6 +27,7 @@ const dispatcher_config_t DISPATCHER_DEFAULTS = {
     .services_max = 1024,
     .workers_max = 4096,
     .clients_max = 10000,
+    .pipe_bytes = UINT64_C(64) << 20,
     .silence_ms = 4000,
     .probe_ms = 250,
     .grace_ms = 1000,
@@ -113,15 +115,39 @@ core_may_log(dispatcher_t *self)
 
 /* ---- sending */
 
+void
+core_ping_client(dispatcher_t *self, client_t *client)
+{
+    zmq_msg_t frame;
+    /* Not to be guessed, or who does not read could answer it; and no more than half of the seed goes in,
+     * which a peer could compute back. */
+    const uint64_t id = hash_mix((uint32_t) hash_mix(self->config.seed) ^ hash_mix(++self->pings));
+    if (client->gone || client->framed || !answers_short(&frame, WEFT_PING, id, 0))
+        return;
+    weft_status_t status = self->send(self->context, (peer_t){ FRONT, client->number, false }, &frame);
+    (void) zmq_msg_close(&frame);
+    if (status == WEFT_OK)
+        window_mark(&client->window, id);
+    else if (status == WEFT_RESOURCE_EXHAUSTED)
+        core_count(self, COUNT_CLIENT_FULL); /* it lives */
+    else
+        core_lose_client(self, client);
+}
+
 weft_status_t
 core_send_client(dispatcher_t *self, client_t *client, bool framed, zmq_msg_t *frame)
 {
     if (client->gone)
         return WEFT_UNAVAILABLE;
-    peer_t to = { FRONT, client->number, framed };
-    weft_status_t status = self->send(self->context, to, frame);
-    if (status == WEFT_OK)
+    const size_t size = zmq_msg_size(frame);
+    weft_status_t status = WEFT_RESOURCE_EXHAUSTED;
+    if (framed || window_has_room(&client->window, size, self->config.pipe_bytes))
+        status = self->send(self->context, (peer_t){ FRONT, client->number, framed }, frame);
+    if (status == WEFT_OK) {
+        if (!framed && window_add(&client->window, size, self->config.pipe_bytes))
+            core_ping_client(self, client);
         return WEFT_OK;
+    }
     if (status == WEFT_RESOURCE_EXHAUSTED) {
         core_count(self, COUNT_CLIENT_FULL);
         return status;

@@ -38,6 +38,7 @@ typedef struct {
     uint32_t services_max;
     uint32_t workers_max;
     uint32_t clients_max;
+    uint64_t pipe_bytes;  /* sent to one client that it has not confirmed to have read */
     uint32_t silence_ms;  /* 4,000 */
     uint32_t probe_ms;    /* 250: ping peers that hold or await requests */
     uint32_t grace_ms;    /* 1,000: wait for a worker of a known service */

@@ -50,11 +50,7 @@ front_client_due(dispatcher_t *self, client_t *client)
     if (client->owed > 0)
         ending_settle_client(self, client);
     if (client->held > 0 && !client->framed && !client->gone && self->now >= client->probe_at) {
-        zmq_msg_t frame;
-        if (answers_short(&frame, WEFT_PING, 0, 0)) {
-            (void) core_send_client(self, client, false, &frame); /* gone: noted; full: it lives */
-            (void) zmq_msg_close(&frame);
-        }
+        core_ping_client(self, client);
         client->probe_at = core_after_ms(self, self->config.probe_ms);
     }
     if (!client->gone)
@@ -131,6 +127,9 @@ s_request(dispatcher_t *self, peer_t from, zmq_msg_t *frame, const weft_message_
         core_count(self, COUNT_DROPPED_DUPLICATE);
         return;
     }
+    if (client->held == 0 && !client->confirms)
+        window_confirm_all(
+            &client->window); /* a script that knows no PING: it has its answers, and goes on */
     core_count(self, COUNT_REQUESTS);
     request_t *request = slab_new(&self->slab);
     if (request == NULL) {
@@ -240,8 +239,11 @@ front_receive(dispatcher_t *self, peer_t from, zmq_msg_t *frame)
         }
         break;
     case WEFT_PONG:
-        if (client && message.id == DRAIN_PING_ID)
-            client->unsettled = false;
+        if (client) {
+            client->confirms = true;
+            window_confirm(&client->window, message.id);
+            client->unsettled &= message.id != DRAIN_PING_ID;
+        }
         break;
     case WEFT_BYE:
         if (client)

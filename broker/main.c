@@ -28,7 +28,7 @@ typedef struct {
     const char *ops;
     const char *keys;
     bool insecure;
-    int64_t drain_ms, pipe_max, io_threads;
+    int64_t drain_ms, pipe_max, pipe_bytes, io_threads;
     int64_t in_flight_max, queue_max, queue_bytes, total_bytes, services_max, workers_max, clients_max;
     int64_t eject_failures, eject_failing, eject_ms, eject_max, slow_max, ramp_ms;
     bool queue_deadlines;
@@ -95,6 +95,8 @@ s_load(settings_t *self, int argc, char **argv)
           3600000, NULL },
         { "WEFT_PIPE_MAX", WEFT_SETTING_INT, &self->pipe_max, "4096",
           "messages waiting for one peer to read them", 16, 1000000, NULL },
+        { "WEFT_PIPE_BYTES", WEFT_SETTING_INT, &self->pipe_bytes, "67108864",
+          "bytes waiting for one client to read them", 4194304, INT64_C(1) << 40, NULL },
         { "WEFT_IO_THREADS", WEFT_SETTING_INT, &self->io_threads, "1",
           "threads that read and write the network", 1, 16, NULL },
         { .env = NULL },
@@ -204,6 +206,7 @@ s_new_dispatcher(const settings_t *settings, sockets_t *sockets)
     config.target_ms = (uint32_t) settings->queue_target_ms;
     config.interval_ms = (uint32_t) settings->queue_interval_ms;
     config.limits = settings->limits;
+    config.pipe_bytes = (uint64_t) settings->pipe_bytes;
     return dispatcher_new(&config, sockets_send, sockets);
 }
 

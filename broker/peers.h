@@ -8,6 +8,7 @@
 #include "broker/dispatcher.h"
 #include "broker/slab.h"
 #include "broker/table.h"
+#include "broker/window.h"
 #include "runtime/deadlines.h"
 #include "runtime/list.h"
 
@@ -22,8 +23,10 @@ struct client {
     bool gone;       /* waits to be reaped */
     bool unsettled;  /* was told DRAIN, and requests that it sent before it heard may be on their way */
     uint32_t owed;   /* requests in `unanswered` */
+    bool confirms;   /* has sent a PONG */
     int64_t last_at; /* of its last message */
     int64_t probe_at;
+    window_t window; /* of what it was sent and may not have read; not where it is framed */
     list_t requests;
     list_t unanswered; /* ENDING: its pipe was full */
     list_link_t peers_link;

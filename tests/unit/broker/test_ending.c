@@ -125,6 +125,83 @@ test_slow_reader_is_cut_off_and_told_as_soon_as_there_is_room(void **state)
     harness_free(h);
 }
 
+/* Answers every PING that client 5 was sent. */
+static void
+s_pong(harness_t *h)
+{
+    weft_message_t message;
+    peer_t to;
+    while (harness_take_any(h, FRONT, 5, &message, &to))
+        if (message.kind == WEFT_PING)
+            harness_say(h, FRONT, 5, WEFT_PONG, message.id, 0);
+}
+
+static void
+test_bytes_that_a_client_has_not_read_are_bounded(void **state)
+{
+    (void) state;
+    dispatcher_config_t config = harness_config();
+    config.pipe_bytes = 400;
+    harness_t *h = harness_new(&config);
+    harness_ready(h, 1, "echo", "stream", 4);
+    harness_request(h, 5, 1, "echo", "stream", 10000);
+    harness_request(h, 6, 1, "echo", "stream", 10000);
+    const uint64_t stream = harness_expect(h, BACK, 1, WEFT_REQUEST).id;
+    const uint64_t other = harness_expect(h, BACK, 1, WEFT_REQUEST).id;
+    for (unsigned i = 0; i < 200; i++) { /* read as it comes: as much as it likes */
+        harness_partial(h, 1, stream);
+        s_pong(h);
+    }
+    assert_int_equal(harness_counter(h, "streams_cut", ""), 0);
+    unsigned unread = 0;
+    while (harness_counter(h, "streams_cut", "") == 0 && unread < 100) {
+        harness_partial(h, 1, stream);
+        unread++;
+    }
+    assert_in_range(unread, 10, 30);
+    assert_int_equal(harness_expect(h, BACK, 1, WEFT_CANCEL).id, stream);
+    harness_partial(h, 1, other);
+    harness_expect(h, FRONT, 6, WEFT_PARTIAL);
+    harness_wait(h, 500);
+    harness_reply(h, 1, stream, WEFT_CANCELLED, 0);
+    weft_message_t message;
+    peer_t to;
+    unsigned partials = 0;
+    uint64_t pings[64];
+    unsigned ping_count = 0;
+    while (harness_take_any(h, FRONT, 5, &message, &to)) {
+        assert_int_not_equal(message.kind, WEFT_REPLY); /* not even the error, nor by a made up PONG */
+        partials += message.kind == WEFT_PARTIAL;
+        if (message.kind == WEFT_PING && ping_count < 64)
+            pings[ping_count++] = message.id;
+    }
+    assert_int_equal(partials, unread - 1);
+    harness_say(h, FRONT, 5, WEFT_PONG, 0, 0);
+    harness_wait(h, 100);
+    harness_expect_nothing(h, FRONT, 5);
+    for (unsigned i = 0; i < ping_count; i++) /* it has read */
+        harness_say(h, FRONT, 5, WEFT_PONG, pings[i], 0);
+    harness_wait(h, 50);
+    harness_expect_reply(h, 5, 1, WEFT_RESOURCE_EXHAUSTED, "maybe");
+    harness_free(h);
+}
+
+static void
+test_script_that_knows_no_ping_goes_on_behind_its_answer(void **state)
+{
+    (void) state;
+    dispatcher_config_t config = harness_config();
+    config.pipe_bytes = 100;
+    harness_t *h = harness_new(&config);
+    harness_ready(h, 1, "echo", "echo", 4);
+    for (uint64_t id = 1; id <= 100; id++) {
+        harness_request(h, 5, id, "echo", "echo", 1000);
+        harness_reply(h, 1, harness_expect(h, BACK, 1, WEFT_REQUEST).id, WEFT_OK, 0);
+        harness_expect_reply(h, 5, id, WEFT_OK, NULL);
+    }
+    harness_free(h);
+}
+
 static void
 test_client_that_never_reads_is_given_up_at_the_deadline(void **state)
 {
@@ -150,6 +227,8 @@ main(void)
         cmocka_unit_test(test_cancel_in_the_queue_and_at_the_worker),
         cmocka_unit_test(test_cancel_for_a_full_worker_is_sent_later),
         cmocka_unit_test(test_slow_reader_is_cut_off_and_told_as_soon_as_there_is_room),
+        cmocka_unit_test(test_bytes_that_a_client_has_not_read_are_bounded),
+        cmocka_unit_test(test_script_that_knows_no_ping_goes_on_behind_its_answer),
         cmocka_unit_test(test_client_that_never_reads_is_given_up_at_the_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

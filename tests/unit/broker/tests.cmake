@@ -3,7 +3,7 @@ foreach(part back broker_service check dispatcher ending front loss refusal rout
     weft_unit(broker/${part} LAYERS wire LIBS weft_dispatcher
         SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/unit/broker/harness.c)
 endforeach()
-foreach(part answers backlog balancer copies drain health limits methods peers registry slab table variant)
+foreach(part answers backlog balancer copies drain health limits methods peers registry slab table variant window)
     weft_unit(broker/${part} LAYERS wire LIBS weft_dispatcher)
 endforeach()
 weft_unit(broker/outliers LAYERS wire LIBS weft_dispatcher m
