@@ -14,6 +14,8 @@
 #include <weft/clock.h>
 #include <weft/log.h>
 
+#include "runtime/trim.h"
+
 enum {
     BATCH = 256,         /* messages of one socket before it is the other's turn */
     SLEEP_MAX_MS = 1000, /* so that `ticks` moves */
@@ -105,6 +107,7 @@ loop_run(loop_t *self)
 {
     leave_t leave = { INT64_MAX, INT64_MAX, INT64_MAX };
     int64_t gauges_at = 0;
+    trim_t trim = { 0 };
     zmq_msg_t frame;
     int rc = zmq_msg_init(&frame);
     assert(rc == 0);
@@ -117,6 +120,7 @@ loop_run(loop_t *self)
         if (s_may_leave(self, &leave, now_us))
             break;
         if (now_us >= gauges_at) {
+            trim_look(&trim, now_us / 1000);
             gauges_publish(self->gauges, self->dispatcher, self->sockets);
             gauges_at = now_us + GAUGES_US;
         }

@@ -15,7 +15,10 @@ enum {
     HANDSHAKE_MS = 5000, /* a connection that says nothing is closed (libzmq waits 30 s) */
     KEEPALIVE_IDLE_S = 10,
     KEEPALIVE_INTERVAL_S = 5,
-    KEEPALIVE_COUNT = 3, /* a dead host is noticed after 25 s */
+    KEEPALIVE_COUNT = 3,
+    /* A peer that acknowledges nothing for so long, or keeps its window shut though it lives, is cut off, and
+     * what waits for it is freed.  Well beyond the silence after which it counts as lost. */
+    UNREAD_MS = 10 * 1000,
     ROUTING_ID_SIZE = 5, /* of ids that ROUTER makes: a zero and a big-endian counter */
     ENDPOINT_MAX = 512
 };
@@ -40,7 +43,7 @@ s_set_options(void *router, const sockets_config_t *config)
            s_set(router, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS) && s_set(router, ZMQ_TCP_KEEPALIVE, 1) &&
            s_set(router, ZMQ_TCP_KEEPALIVE_IDLE, KEEPALIVE_IDLE_S) &&
            s_set(router, ZMQ_TCP_KEEPALIVE_INTVL, KEEPALIVE_INTERVAL_S) &&
-           s_set(router, ZMQ_TCP_KEEPALIVE_CNT, KEEPALIVE_COUNT) &&
+           s_set(router, ZMQ_TCP_KEEPALIVE_CNT, KEEPALIVE_COUNT) && s_set(router, ZMQ_TCP_MAXRT, UNREAD_MS) &&
            zmq_setsockopt(router, ZMQ_MAXMSGSIZE, &frame_max, sizeof frame_max) == 0;
 }
 

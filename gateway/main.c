@@ -9,6 +9,8 @@
 #include <weft/log.h>
 #include <weft/ops.h>
 
+#include "runtime/trim.h"
+
 #include "gateway/server.h"
 #include "gateway/settings.h"
 
@@ -108,7 +110,9 @@ s_serve(gateway_t *gateway, const sigset_t *signals)
     }
     weft_log_info("gateway listening", WEFT_STR("address", gateway->settings.http),
                   WEFT_INT("port", server_port(server)), WEFT_STR("brokers", gateway->settings.brokers));
+    trim_t trim = { 0 };
     while (!s_wait_signal(signals, INT64_MAX)) {
+        trim_look(&trim, weft_mono_ms());
     }
     status = s_leave(gateway, signals);
     server_stop(server);

@@ -74,6 +74,19 @@ s_render_stat(weft_buf_t *out)
                   (double) boot_at + (double) fields[22] / (double) sysconf(_SC_CLK_TCK));
 }
 
+int64_t
+metrics_process_resident(void)
+{
+    char text[256];
+    int64_t pages = 0;
+    const char *at = s_read("/proc/self/statm", text, sizeof text) ? strchr(text, ' ') : NULL;
+    if (!at)
+        return 0;
+    for (at++; *at >= '0' && *at <= '9'; at++)
+        pages = pages * 10 + (*at - '0');
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
 static void
 s_render_fds(weft_buf_t *out)
 {
