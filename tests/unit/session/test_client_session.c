@@ -585,6 +585,17 @@ test_broker_without_the_service_is_passed_over(void **state)
     assert_int_equal(s_one_lacks(self, &caller, 50), 1);
     assert_int_equal(client_session_stats(self->session)->retries, 2);
     assert_int_equal(client_session_stats(self->session)->retries_denied, 0);
+    /* One, also where many wait for the answer. */
+    s_advance(self, LACKS_MS);
+    static caller_t many;
+    weft_message_t next;
+    for (unsigned i = 0; i < 20; i++)
+        s_submit(self, &many, false, 5000);
+    s_feed_error(self, 1, wire_next(&self->wire, 1, WEFT_REQUEST).id, WEFT_UNAVAILABLE, false, WEFT_SPAN(""));
+    wire_quiet(&self->wire, 1);
+    while (wire_try(&self->wire, 2, WEFT_REQUEST, &next))
+        s_feed_ok(self, 2, next.id);
+    assert_int_equal(many.count, 20);
     /* It answers one: it is as good as the other. */
     s_advance(self, LACKS_MS);
     unsigned first = 0;
@@ -606,14 +617,15 @@ test_call_for_another_broker(void **state)
     zmq_msg_t frame;
     uint64_t ticket = 0;
     s_up(self, 1);
-    for (uint32_t elsewhere = 1; elsewhere <= 2; elsewhere++) { /* one is up, then the other as well */
+    for (unsigned i = 0; i < 20; i++) { /* one is up, then the other as well */
+        const uint32_t link = i == 0 ? 1 : 2;
         frame_request(&frame, 42, 5000);
         assert_int_equal(
             client_session_submit_elsewhere(self->session, &frame, false, 1, &caller, self->now, &ticket),
             WEFT_OK);
         zmq_msg_close(&frame);
-        s_feed_ok(self, elsewhere, wire_next(&self->wire, elsewhere, WEFT_REQUEST).id);
-        assert_int_equal(caller.answers[elsewhere - 1].broker, elsewhere);
+        s_feed_ok(self, link, wire_next(&self->wire, link, WEFT_REQUEST).id);
+        assert_int_equal(caller.answers[i].broker, link);
         s_up(self, 2);
     }
 }
