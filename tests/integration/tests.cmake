@@ -6,7 +6,7 @@ weft_python_test(integration/streams)
 weft_python_test(integration/queued)
 weft_python_test(integration/failure)
 weft_python_test(integration/hostile)
-weft_python_test(integration/memory TIMEOUT 600)
+weft_python_test(integration/memory)
 set_tests_properties(integration/memory PROPERTIES RUN_SERIAL TRUE) # it looks at peaks
 weft_python_test(integration/exports)
 if(TARGET weft-jobs)
