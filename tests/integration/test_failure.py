@@ -196,10 +196,10 @@ class Overload(MeshTest):
     def test_limit_of_a_service_lets_the_rest_wait(self):
         self.mesh.start("broker", WEFT_SERVICE_LIMITS="other=9,thing=1")
         self.mesh.start("gateway")
-        self.mesh.fake("thing", "wait", capacity=8)
-        load = Load(self.mesh, lambda connection: self.mesh.http("POST", "/v1/call/thing/wait", {"ms": 700},
-                                                                 connection=connection), threads=3)
-        load.stopping = True
+        self.mesh.fake("thing", "gate", capacity=8)
+        path = self.mesh.folder / "gate"
+        load = Load(self.mesh, lambda connection: self.mesh.http("POST", "/v1/call/thing/gate", {"path": str(path)},
+                                                                 connection=connection), threads=3, once=True)
         eventually(lambda: self.mesh.service("thing").get("queued") == 2, what="two wait, of eight that might run")
         service = self.mesh.service("thing")
         self.assertEqual((service["limit"], service["outstanding"], service["refused"]), (1, 1, 0))
@@ -236,13 +236,12 @@ class Gateway(MeshTest):
         self.assertEqual(self.gateway.stop(), 0)
         self.assertEqual(load.stop(), {200: 4})
 
-
     def test_stopped_for_longer_than_the_broker_waits_its_calls_end(self):
         self.mesh.fake("thing", "wait")
         load = Load(self.mesh, lambda connection: self.mesh.http("POST", "/v1/call/thing/wait", {"ms": 90000},
-                                                                 {"X-Request-Timeout-Ms": "90000"}, connection), threads=1)
+                                                                 {"X-Request-Timeout-Ms": "90000"}, connection), threads=1,
+                    once=True)
         eventually(lambda: self.mesh.outstanding("thing") == 1, what="it is in flight")
-        load.stopping = True
         self.gateway.signal(signal.SIGSTOP)
         eventually(lambda: self.broker.metric("weft_broker_clients") == 0, what="the broker gave it up")
         self.gateway.signal(signal.SIGCONT)
