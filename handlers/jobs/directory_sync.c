@@ -68,10 +68,15 @@ s_read_queue(directory_t *directory, clockwork_db_t *db, directory_queue_t *queu
     return read && s_read_methods(directory, db, queue->id);
 }
 
-/* *serial: of the newest change that was read. */
+typedef struct {
+    int64_t serial; /* of the newest change that was read */
+    bool unkept;    /* a queue with limits had no keeper in the last reading: anybody would run its jobs */
+} changes_t;
+
 static bool
-s_read_changes(directory_t *directory, clockwork_db_t *db, int64_t *serial)
+s_read_changes(directory_t *directory, clockwork_db_t *db, changes_t *changes)
 {
+    changes->unkept = false;
     PGresult *rows = clockwork_db_query(db, s_changes_sql, NULL, 0);
     bool read = rows != NULL;
     for (int i = 0; read && i < PQntuples(rows); i++) {
@@ -86,8 +91,10 @@ s_read_changes(directory_t *directory, clockwork_db_t *db, int64_t *serial)
         };
         if (directory_serial(directory, queue.id) != queue.serial)
             read = s_read_queue(directory, db, &queue);
-        if (read && queue.serial > *serial)
-            *serial = queue.serial;
+        if (read && queue.serial > changes->serial)
+            changes->serial = queue.serial;
+        if ((queue.concurrency > 0 || queue.key_concurrency > 0) && queue.keeper == 0)
+            changes->unkept = true;
     }
     PQclear(rows);
     return read;
@@ -141,13 +148,13 @@ s_save(clockwork_db_t *db, directory_unsaved_t *unsaved)
 
 /* Stores what is new; each is read back, with its ids, before the next. */
 static bool
-s_save_all(directory_t *directory, clockwork_db_t *db, int64_t *serial)
+s_save_all(directory_t *directory, clockwork_db_t *db, changes_t *changes)
 {
     directory_unsaved_t unsaved;
     for (int i = 0; i < SAVES_MAX && directory_next_unsaved(directory, &unsaved, weft_mono_ms()); i++) {
         bool saved = s_save(db, &unsaved);
         weft_descriptor_destroy(&unsaved.descriptor);
-        if (!saved || !s_read_changes(directory, db, serial))
+        if (!saved || !s_read_changes(directory, db, changes))
             return false;
     }
     return true;
@@ -189,11 +196,12 @@ int64_t
 directory_sync_run(void *context, clockwork_db_t *db)
 {
     directory_sync_t *self = context;
-    int64_t serial = 0;
-    bool read = s_read_changes(self->directory, db, &serial) && s_save_all(self->directory, db, &serial);
-    if (read && s_keep(self, db))
-        read = s_read_changes(self->directory, db, &serial);
-    if (!read || !s_tell(self, db, serial))
+    changes_t changes = { 0, false };
+    bool read = s_read_changes(self->directory, db, &changes) && s_save_all(self->directory, db, &changes);
+    /* Where another was first, it is to be known before we say that we obey: else both run jobs. */
+    if (read && (s_keep(self, db) || changes.unkept))
+        read = s_read_changes(self->directory, db, &changes);
+    if (!read || !s_tell(self, db, changes.serial))
         return RETRY_MS;
     directory_synced(self->directory);
     return INTERVAL_MS;

@@ -299,7 +299,13 @@ class Limits(QueueTest):
     ENV = LONG
 
     def limit(self, **more):
-        return self.jobs("limit", service="work", **more)
+        """Sets it.  The answer waits for the replicas, but no longer than 2 s: for slower ones the test does."""
+        begun = time.monotonic()
+        limited = self.jobs("limit", service="work", **more)
+        if time.monotonic() - begun > 1.8:
+            eventually(lambda: self.count("serial < (SELECT max(serial) FROM weft_job_queue WHERE service = 'work')",
+                                          "weft_job_replica") == 0, what="all replicas obey")
+        return limited
 
     def test_of_a_service(self):
         self.worker("wait", capacity=16)
@@ -308,6 +314,23 @@ class Limits(QueueTest):
         self.enqueue_many({"method": "wait", "input": {"ms": 30}} for _ in range(60))
         eventually(lambda: self.states() == {"succeeded": 60}, 60, "all end")
         self.assertEqual(overlap(self.events()), {None: 3})
+
+    def test_hold_where_another_was_first_to_keep_them(self):
+        """Both replicas see a limit without a keeper; who finds that the other is the keeper runs no more jobs."""
+        self.worker("gate", capacity=16)
+        self.database.sql("CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
+                          "'BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END'")
+        self.database.sql("CREATE TRIGGER slow BEFORE UPDATE OF keeper ON weft_job_queue FOR EACH ROW WHEN (OLD.keeper IS NULL "
+                          "AND NEW.keeper IS NOT NULL) EXECUTE FUNCTION slow()")
+        self.limit(concurrency=1)
+        jobs = self.enqueue_many({"method": "gate", "input": {"path": self.path("g")}} for _ in range(8))
+        eventually(lambda: self.events("start"), what="one begins")
+        self.get(jobs[0], wait=1)  # time for others to begin
+        self.assertEqual(len(self.events("start")), 1)
+        self.open("g")
+        for job in jobs:
+            self.ends(job, "succeeded")
+        self.assertEqual(overlap(self.events()), {None: 1})
 
     def test_of_a_key(self):
         self.worker("wait", capacity=16)
