@@ -111,12 +111,14 @@ s_send(dispatcher_t *self, request_t *request, offer_t *offer, zmq_msg_t *frame)
         int64_t left_ms = (request->deadline_at - self->now + 999) / 1000;
         weft_wire_set_ttl(data, size, (uint32_t) left_ms);
     }
-    if (!service->uniform) {
+    bool own = frame == &request->frame;
+    /* What has just come was looked up; since one was queued, or was tried at a worker that was full, those
+     * who say what its method is may have changed. */
+    if (!service->uniform || own) {
         const weft_descriptor_method_t *method = weft_descriptor_method(offer->variant->descriptor,
                                                                         s_method(request, frame));
         request->idempotent = method && method->idempotent;
     }
-    bool own = frame == &request->frame;
     bool keep = request->idempotent && !request->retried;
     weft_status_t status;
     if (keep && own) {

@@ -264,6 +264,29 @@ test_methods_of_a_rollout_go_to_workers_that_have_them(void **state)
     harness_free(h);
 }
 
+/* A rollout says that a method may be done twice.  The request was tried at the new worker, which was full
+ * and left; the old one that gets it never promised that. */
+static void
+test_method_is_what_its_worker_says(void **state)
+{
+    (void) state;
+    harness_t *h = s_new();
+    harness_ready_version(h, 2, "echo", "1.0.0", "put", 1);
+    harness_expect(h, BACK, 2, WEFT_REPLY);
+    harness_request(h, 5, 1, "echo", "put", 60000);
+    const uint64_t first = harness_expect(h, BACK, 2, WEFT_REQUEST).id;
+    harness_ready_version(h, 1, "echo", "1.1.0", "put!", 1);
+    h->peers[BACK][1] = PEER_FULL;
+    harness_request(h, 5, 2, "echo", "put", 60000);
+    harness_say(h, BACK, 1, WEFT_BYE, 9, 0);
+    harness_reply(h, 2, first, WEFT_OK, 0);
+    harness_expect_reply(h, 5, 1, WEFT_OK, NULL);
+    harness_expect(h, BACK, 2, WEFT_REQUEST);
+    harness_say(h, BACK, 2, WEFT_BYE, 9, 0);
+    harness_expect_reply(h, 5, 2, WEFT_UNAVAILABLE, "maybe");
+    harness_free(h);
+}
+
 static void
 test_affinity_finds_the_same_worker_while_it_has_credit(void **state)
 {
@@ -358,6 +381,7 @@ main(void)
         cmocka_unit_test(test_full_worker_is_passed_over_for_a_while),
         cmocka_unit_test(test_request_refused_by_a_dead_worker_goes_to_another),
         cmocka_unit_test(test_methods_of_a_rollout_go_to_workers_that_have_them),
+        cmocka_unit_test(test_method_is_what_its_worker_says),
         cmocka_unit_test(test_affinity_finds_the_same_worker_while_it_has_credit),
         cmocka_unit_test(test_service_without_worker_waits_a_little),
         cmocka_unit_test(test_service_is_forgotten_after_a_while),
