@@ -203,6 +203,7 @@ class Overload(MeshTest):
         eventually(lambda: self.mesh.service("thing").get("queued") == 2, what="two wait, of eight that might run")
         service = self.mesh.service("thing")
         self.assertEqual((service["limit"], service["outstanding"], service["refused"]), (1, 1, 0))
+        path.touch()
         self.assertEqual(load.stop(), {200: 3})
 
     def test_malformed_limits_end_the_broker_at_once(self):

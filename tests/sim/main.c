@@ -17,6 +17,7 @@ static const uint64_t REGRESSIONS[] = {
     106,  /* a withdrawn offer's last reply came while its worker was already unreachable */
     889,  /* a worker that left in good order was unreachable while its last reply was on the way */
     1500, /* a worker's refusal of a malformed body found the pipe full and was lost, and with it a credit */
+    8783, /* a queued request was thought idempotent because a worker said so that did not get it */
 };
 
 enum { STEPS_MAX = 5000000 };
