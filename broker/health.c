@@ -100,7 +100,7 @@ health_weigh(health_t *self, const health_service_t *service, uint32_t slow_max,
 {
     uint32_t penalty = 0;
     int32_t above = self->slowness.mean - service->slowness;
-    self->slow = slow_max > 1 && self->slowness.count >= HEALTH_TIMES_MIN &&
+    self->slow = slow_max > 1 && service->compared > 1 && self->slowness.count >= HEALTH_TIMES_MIN &&
                  above >= (self->slow ? SLOW_UNTIL : SLOW_FROM);
     if (self->slow) {
         uint32_t factor = s_exp2(above);

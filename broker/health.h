@@ -59,6 +59,7 @@ typedef struct {
     health_mean_t usual[HEALTH_METHODS]; /* log2 of the time in microseconds, by method */
     int32_t slowness;                    /* the median of its workers, as of the last review */
     int32_t failing;                     /* the same */
+    uint32_t compared;                   /* of how many: one alone is slower than nobody */
     uint32_t out;                        /* workers EJECTED or in PROBATION */
     uint32_t slow;                       /* workers found slow, as of the last review */
     bool stirred;                        /* something was measured since the last review */

@@ -239,7 +239,10 @@ outliers_replied(dispatcher_t *self, const request_t *request, const weft_messag
         int64_t waited_us = s_waited_us(reply->meta);
         health_took(&offer->health, service, request->method_place,
                     took_us > waited_us ? took_us - waited_us : 0, self->now);
-        s_weigh(self, offer);
+        /* Who becomes slow is found by the next review, which looks at all at once: in between, what slows a
+         * whole service would look like one slow worker. */
+        if (offer->health.slow)
+            s_weigh(self, offer);
         s_watch(self, offer->service);
     }
     s_ended(self, offer, health_is_fault(reply->status));
@@ -328,6 +331,7 @@ s_medians(service_t *service)
         health_median_add(&failing, offer->health.failing.mean);
     }
     service->health.slowness = health_median(&slowness, 0);
+    service->health.compared = slowness.count;
     service->health.failing = health_median(&failing, 0);
 }
 

@@ -23,7 +23,7 @@ test_one_of_which_nothing_is_known_is_as_good_as_any(void **state)
 {
     (void) state;
     health_t worker = { 0 };
-    health_service_t service = { 0 };
+    health_service_t service = { .compared = 2 };
     health_weigh(&worker, &service, SLOW_MAX, 1000, 0);
     assert_int_equal(worker.penalty, 0);
     assert_int_equal(health_factor(&worker, &service), HEALTH_ONE);
@@ -37,7 +37,7 @@ test_ten_times_as_slow_is_ten_times_the_load(void **state)
     (void) state;
     health_t fast = { 0 };
     health_t slow = { 0 };
-    health_service_t service = { 0 };
+    health_service_t service = { .compared = 2 };
     for (int i = 0; i < 400; i++) {
         s_took(&fast, &service, CHEAP, 99, 8);
         s_took(&slow, &service, CHEAP, 999, 1);
@@ -62,7 +62,7 @@ test_expensive_methods_do_not_make_a_worker_slow(void **state)
     (void) state;
     health_t cheap = { 0 };
     health_t dear = { 0 };
-    health_service_t service = { 0 };
+    health_service_t service = { .compared = 2 };
     for (int i = 0; i < 100; i++) {
         s_took(&cheap, &service, CHEAP, 5, 9);
         s_took(&cheap, &service, DEAR, 500, 1);
@@ -82,7 +82,7 @@ test_few_long_ones_weigh_little(void **state)
     (void) state;
     health_t worker = { 0 };
     health_t other = { 0 };
-    health_service_t service = { 0 };
+    health_service_t service = { .compared = 2 };
     for (int i = 0; i < 50; i++) {
         s_took(&other, &service, CHEAP, 10, 20);
         s_took(&worker, &service, CHEAP, 10, 19);
@@ -98,7 +98,7 @@ test_below_a_millisecond_all_are_alike(void **state)
     (void) state;
     health_t fast = { 0 };
     health_t slow = { 0 };
-    health_service_t service = { 0 };
+    health_service_t service = { .compared = 2 };
     for (int i = 0; i < 100; i++) {
         health_took(&fast, &service, CHEAP, 5, 0);
         health_took(&slow, &service, CHEAP, 200, 0); /* forty times as long: the scheduler's noise */
@@ -114,7 +114,7 @@ test_few_times_are_no_reason(void **state)
     (void) state;
     health_t worker = { 0 };
     health_t other = { 0 };
-    health_service_t service = { 0 };
+    health_service_t service = { .compared = 2 };
     s_took(&other, &service, CHEAP, 1, 100);
     s_took(&worker, &service, CHEAP, 1000, HEALTH_TIMES_MIN - 1);
     health_weigh(&worker, &service, SLOW_MAX, 0, 0);
@@ -130,7 +130,7 @@ test_a_slow_one_recovers_by_a_few_trials(void **state)
 {
     (void) state;
     health_t worker = { 0 };
-    health_service_t service = { 0 };
+    health_service_t service = { .compared = 2 };
     health_t other = { 0 };
     int trials = 0;
     s_took(&other, &service, CHEAP, 10, 200);
@@ -150,7 +150,7 @@ test_ramp_falls_with_time(void **state)
 {
     (void) state;
     health_t worker = { .state = HEALTH_RAMP, .ramp_from = 4 * HEALTH_ONE, .until = 2000 };
-    health_service_t service = { 0 };
+    health_service_t service = { .compared = 2 };
     health_weigh(&worker, &service, SLOW_MAX, 1000, 1000);
     assert_int_equal(worker.penalty, 4 * HEALTH_ONE);
     health_weigh(&worker, &service, SLOW_MAX, 1000, 1750);

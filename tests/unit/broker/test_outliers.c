@@ -514,6 +514,25 @@ test_methods_of_different_cost_slow_nobody(void **state)
     assert_in_range(slow.share, 1, 1000 / 16);
 }
 
+/* Alone, or together with all others, and back. */
+static void
+test_what_slows_a_service_slows_nobody(void **state)
+{
+    (void) state;
+    for (int workers = 1; workers <= 4; workers += 3) {
+        queueing_t *q = queueing_new(&DISPATCHER_DEFAULTS);
+        for (int i = 0; i < workers; i++)
+            (void) queueing_worker(q, 4, 8, 5000);
+        for (int turn = 0; turn < 20; turn++) {
+            for (int i = 0; i < workers; i++)
+                q->workers[i].service_us = turn % 2 ? 50000 : 5000;
+            (void) queueing_run(q, 40 * workers, 5);
+        }
+        assert_int_equal(queueing_counter(q, "slow", "change=\"begin\""), 0);
+        queueing_free(q);
+    }
+}
+
 /* One of four that always fails, at once: without ejection it is the least loaded, and fails a quarter of
  * all. */
 static uint32_t
@@ -564,6 +583,7 @@ main(void)
         cmocka_unit_test(test_a_slow_worker_gets_no_more_than_its_share),
         cmocka_unit_test(test_a_slow_worker_is_used_when_all_are_busy),
         cmocka_unit_test(test_methods_of_different_cost_slow_nobody),
+        cmocka_unit_test(test_what_slows_a_service_slows_nobody),
         cmocka_unit_test(test_a_failing_worker_fails_few),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
