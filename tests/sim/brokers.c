@@ -80,8 +80,11 @@ brokers_receive(sim_t *self, node_t *node, conn_t *conn, zmq_msg_t *frame)
     weft_message_t message;
     const char *why;
     if (weft_wire_decode(zmq_msg_data(frame), zmq_msg_size(frame), &message, &why) == WEFT_OK &&
-        message.kind == WEFT_REQUEST)
+        message.kind == WEFT_REQUEST) {
+        for (uint32_t i = 0; i < SERVICES; i++)
+            node->got[i] += weft_span_equal(message.service, weft_span(SIM_SERVICES[i]));
         checks_arrived(self, node, conn, &message);
+    }
     const unsigned parts = role == HOSTILE_CLIENT && sim_one_in(self, 50) ? 2 : 1;
     dispatcher_receive(node->dispatcher, from, frame, parts, self->now);
     brokers_tick(self, node);

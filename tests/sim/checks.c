@@ -265,7 +265,11 @@ static void
 s_ejected(void *context, const dispatcher_service_t *service)
 {
     const node_t *node = context;
-    if (service->ejected > 0)
+    uint32_t got = 0;
+    for (uint32_t i = 0; i < SERVICES; i++)
+        got += strcmp(service->name, SIM_SERVICES[i]) == 0 ? node->got[i] : 0;
+    /* Three trials of one request in eight; a broker that clients hardly use has not seen them yet. */
+    if (service->ejected > 0 && got >= 60)
         sim_fail(node->sim, "broker %u still has %u workers of %s ejected", node->index, service->ejected,
                  service->name);
 }
