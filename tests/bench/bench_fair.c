@@ -404,7 +404,7 @@ s_open_group(s_clients_t *self, const char *text, char **endpoints, int brokers)
     else
         group->outstanding = (uint32_t) strtoul(end + 1, NULL, 10);
     group->seen = malloc(SAMPLES_MAX * sizeof *group->seen);
-    if (group->count < 1 || self->count + group->count > SOCKETS_MAX || !group->seen)
+    if (brokers < 1 || group->count < 1 || self->count + group->count > SOCKETS_MAX || !group->seen)
         return false;
     for (int i = 0; i < group->count; i++) {
         s_connection_t *connection = &self->connections[self->count++];
